@@ -1,0 +1,1 @@
+"""What an experiment, a framework and a corpus are: reading, validating, freezing, planning."""

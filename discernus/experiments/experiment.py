@@ -1,0 +1,63 @@
+"""What an experiment is: the question, the models, the repeats, as its author wrote them down in experiment.md."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+OFFLINE_PREFIX = "offline/"
+
+
+class Hypothesis(BaseModel):
+    """A hypothesis by name; ``untestable`` says why no test can be made of it (None where one may)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    text: str
+    untestable: str | None = None
+
+
+class ModelSettings(BaseModel):
+    """What is asked of one model in every call. Absent means: the vendor's own default is used, and nothing is sent."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    temperature: float | None = Field(default=None, ge=0)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    max_tokens: int | None = Field(default=None, gt=0)
+    reasoning: str | None = None  # LiteLLM's reasoning_effort: minimal, low, medium, high
+    seed: int | None = None
+
+    def parameters(self) -> dict[str, Any]:
+        """Return what is set, under LiteLLM's names."""
+        named = self.model_dump(exclude_none=True)
+        if "reasoning" in named:
+            named["reasoning_effort"] = named.pop("reasoning")
+        return named
+
+
+class Experiment(BaseModel):
+    """An experiment as read from experiment.md; ``format`` 0 is the older form that runs with warnings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    title: str
+    format: int
+    framework_file: str  # relative to the experiment's folder
+    corpus: str  # relative to the experiment's folder
+    variants: tuple[str, ...]
+    models: tuple[str, ...]
+    runs_per_model: int
+    parameters: dict[str, ModelSettings] = {}  # by model
+    extraction_model: str | None = None
+    hypotheses: tuple[Hypothesis, ...] = ()
+    statistical_plan: tuple[dict[str, Any], ...] = ()
+    budget_usd: float | None = None
+    concurrency: int | None = None
+    text: str
+    sha256: str
+
+    def settings_of(self, model: str) -> ModelSettings:
+        """Return what is asked of that model; the vendor's defaults where the experiment says nothing."""
+        return self.parameters.get(model, ModelSettings())

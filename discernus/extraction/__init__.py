@@ -1,0 +1,1 @@
+"""From a model's answer to flat scores, by the framework's contract alone."""

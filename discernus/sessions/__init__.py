@@ -1,0 +1,1 @@
+"""The session in its store: layout, archive of calls, snapshots, progress."""

@@ -1,0 +1,1 @@
+"""Formulas over dimensions, and what can be said about repeated scores."""
