@@ -1,0 +1,110 @@
+"""A worker: takes sessions' steps and models' calls off the queues of one store. Run any number, on any machine.
+
+It polls the store's own queue, finds the models of running sessions, and serves those whose keys it has. SIGTERM or
+Ctrl-C drains it: nothing new is taken, calls in flight are finished and archived.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from activities.workplace import Workplace
+from discernus.llm import gateway
+from discernus.logs import log_to
+from discernus.sessions.calls import Calls
+from discernus.sessions.opening import HIDDEN, store_id
+from discernus.sessions.owners import Owner
+from discernus.settings import DEFAULT_CONCURRENCY, Settings
+from engine import sessions
+from engine.connection import connect
+from engine.workers import Crew
+
+LOOK_ROUND_S = 2.0  # how often to look for sessions with models not served yet
+
+
+async def work(settings: Settings, address: str, only: frozenset[str]) -> int:
+    """Serve the store until told to stop; return the exit code."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await asyncio.to_thread(gateway.warm_up)
+    store = store_id(settings.projects_dir)
+    client = await connect(address, settings.namespace)
+    with Owner(settings.projects_dir / HIDDEN / "owners") as owner:
+        calls = Calls(owner, gateway.complete, minimum_free_bytes=settings.minimum_free_bytes)
+        crew = Crew(client, Workplace(settings, calls))
+        crew.serve_steps(store)
+        typer.echo(f"worker {owner.id} serves store {store} at {address}; SIGTERM or Ctrl-C drains it")
+        failure = await _serve_models(crew, client, settings, store, only, stop)
+        typer.echo(f"draining: {calls.in_flight} calls in flight")
+        await crew.drain()
+    if failure is not None:
+        typer.echo(f"worker stopped: {failure}", err=True)
+        return 4
+    typer.echo("drained: every call is archived")
+    return 0
+
+
+async def _serve_models(
+    crew: Crew, client: Client, settings: Settings, store: str, only: frozenset[str], stop: asyncio.Event
+) -> BaseException | None:
+    """Serve each model that a running session needs and we have keys for, until told to stop or a worker fails."""
+    told: set[str] = set()
+    while not stop.is_set():
+        if crew.failure() is not None:
+            return crew.failure()
+        try:
+            wanted = {model for session in await sessions.running(client, store) for model in session.models}
+        except RPCError:  # the server is away for a moment; the workers wait for it by themselves
+            wanted = set()
+        for model in sorted(wanted - told):
+            told.add(model)
+            missing = gateway.missing_keys(model)
+            if only and model not in only:
+                continue
+            if missing:
+                typer.echo(f"model {model!r} is not served here: set {', '.join(missing)}", err=True)
+                continue
+            crew.serve_model(store, model, settings.concurrency or DEFAULT_CONCURRENCY)
+            typer.echo(f"model {model!r} is served")
+        try:
+            async with asyncio.timeout(LOOK_ROUND_S):
+                await stop.wait()
+        except TimeoutError:
+            continue
+    return None
+
+
+def main(
+    temporal: Annotated[str | None, typer.Option(help="Temporal server, host:port [env: DISCERNUS_TEMPORAL].")] = None,
+    projects_dir: Annotated[Path | None, typer.Option(help="The store [env: DISCERNUS_PROJECTS_DIR].")] = None,
+    models: Annotated[str | None, typer.Option(help="Serve only these models, separated by commas.")] = None,
+    concurrency: Annotated[int | None, typer.Option(min=1, help="Calls in flight per model, in this worker.")] = None,
+) -> None:
+    """Serve the sessions of a store from this machine, until SIGTERM or Ctrl-C."""
+    given = {"projects_dir": projects_dir, "temporal": temporal, "concurrency": concurrency}
+    settings = Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    if settings.temporal is None:
+        typer.echo("error: no Temporal server is named → pass --temporal HOST:PORT or set DISCERNUS_TEMPORAL", err=True)
+        raise typer.Exit(2)
+    log_to(settings.projects_dir / HIDDEN / "logs" / f"worker-{os.getpid()}.jsonl")
+    try:
+        code = asyncio.run(work(settings, settings.temporal, frozenset(filter(None, (models or "").split(",")))))
+    except (RuntimeError, OSError) as refused:
+        typer.echo(f"error: no Temporal server answers at {settings.temporal} ({refused})", err=True)
+        code = 4
+    sys.stdout.flush()
+    os._exit(code)  # the Temporal client may crash an interpreter that shuts down in the ordinary way
+
+
+if __name__ == "__main__":
+    typer.run(main)

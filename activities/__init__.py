@@ -1,0 +1,1 @@
+"""One module per kind of step, each thin: unpack, call the core, pack."""

@@ -1,0 +1,1 @@
+"""The command line's parts: one module per group of commands, and what they print."""

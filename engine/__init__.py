@@ -1,0 +1,1 @@
+"""How the application meets Temporal: connection, embedded server, workers, and what to do after a crash."""

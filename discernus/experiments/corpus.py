@@ -1,5 +1,7 @@
 """What a corpus is: a folder of texts, and what corpus.csv beside them says about each."""
 
+from dataclasses import dataclass
+
 from pydantic import BaseModel, ConfigDict
 
 
@@ -16,3 +18,11 @@ class Document(BaseModel):
     sha256: str
     characters: int
     metadata: dict[str, str] = {}
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The documents in the order of their file names, and their decoded texts by document id."""
+
+    documents: tuple[Document, ...]
+    texts: dict[str, str]

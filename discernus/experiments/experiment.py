@@ -20,7 +20,7 @@ class Hypothesis(BaseModel):
 class ModelSettings(BaseModel):
     """What is asked of one model in every call. Absent means: the vendor's own default is used, and nothing is sent."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     temperature: float | None = Field(default=None, ge=0)
     top_p: float | None = Field(default=None, gt=0, le=1)
@@ -51,10 +51,12 @@ class Experiment(BaseModel):
     runs_per_model: int
     parameters: dict[str, ModelSettings] = {}  # by model
     extraction_model: str | None = None
+    synthesis_model: str | None = None
     hypotheses: tuple[Hypothesis, ...] = ()
     statistical_plan: tuple[dict[str, Any], ...] = ()
     budget_usd: float | None = None
     concurrency: int | None = None
+    pin_versions: bool = False  # a change of the answering model's version stops the session
     text: str
     sha256: str
 

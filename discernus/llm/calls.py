@@ -1,4 +1,4 @@
-"""What goes to a model and what comes back, in our own words: no vendor's and no library's types beyond this package."""
+"""What goes to a model and what comes back, in our own words: no vendor's or library's types beyond this package."""
 
 from __future__ import annotations
 

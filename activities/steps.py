@@ -1,0 +1,121 @@
+"""The activities of a session's own queue: all that is computed or written, and calls no model.
+
+Each runs the core in a thread while it heartbeats, so that no amount of work makes a living worker look dead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+from temporalio import activity
+
+from activities.border import (
+    CALCULATE,
+    EXTRACT,
+    NOTE_STATUS,
+    PREFLIGHT,
+    PROJECT,
+    READ_PLAN,
+    SEAL,
+    SYNTHESISE,
+    CallOrder,
+    ExtractOutcome,
+    Planned,
+    PlanPage,
+    PlanRequest,
+    Projected,
+    ProjectOrder,
+    SealOutcome,
+    SessionKey,
+    StatusNote,
+)
+from activities.workplace import Workplace, beating
+from discernus.stages.calculation import calculate
+from discernus.stages.planning import read_plan
+from discernus.stages.preflight import preflight
+from discernus.stages.projection import project_tables
+from discernus.stages.reading import read_answer
+from discernus.stages.sealing import seal
+from discernus.stages.synthesis import synthesise
+
+T = TypeVar("T")
+
+
+class Steps:
+    """Activities of a session's own queue."""
+
+    def __init__(self, workplace: Workplace) -> None:
+        self._workplace = workplace
+
+    @activity.defn(name=PREFLIGHT)
+    async def preflight(self, key: SessionKey) -> None:
+        """Check that the frozen inputs are what they were, and that there is room."""
+        await _beating(lambda: preflight(self._workplace.session(key)))
+
+    @activity.defn(name=READ_PLAN)
+    async def read_plan(self, request: PlanRequest) -> PlanPage:
+        """Return what is left to do of a stretch of the plan."""
+        stretch = await asyncio.to_thread(
+            read_plan, self._workplace.session(request.key), request.first, request.last, again=request.again
+        )
+        return PlanPage(
+            todo=tuple(Planned(number=item.number, model=item.model, label=item.label) for item in stretch.todo),
+            done=stretch.done,
+            parked=stretch.parked,
+            parked_passing=stretch.parked_passing,
+            cost_usd=stretch.cost_usd,
+            unpriced=stretch.unpriced,
+        )
+
+    @activity.defn(name=EXTRACT)
+    async def extract(self, order: CallOrder, final: bool) -> ExtractOutcome:
+        """Read the scores out of an archived answer."""
+        session = self._workplace.session(order.key)
+        reading = await asyncio.to_thread(read_answer, session, order.number, order.ask, final=final)
+        return ExtractOutcome(
+            next=reading.next, scored=reading.scored, dimensions=len(reading.scores), scores=reading.scores
+        )
+
+    @activity.defn(name=PROJECT)
+    async def project(self, order: ProjectOrder) -> Projected:
+        """Bring the shared tables up to date."""
+        rows, seconds = await _beating(lambda: project_tables(self._workplace.session(order.key)))
+        return Projected(rows=rows, seconds=seconds)
+
+    @activity.defn(name=CALCULATE)
+    async def calculate(self, key: SessionKey) -> None:
+        """Compute derived metrics, descriptives and consistency, and write the final tables."""
+        await _beating(lambda: calculate(self._workplace.session(key)))
+
+    @activity.defn(name=SYNTHESISE)
+    async def synthesise(self, key: SessionKey) -> None:
+        """Write the report."""
+        await _beating(lambda: synthesise(self._workplace.session(key)))
+
+    @activity.defn(name=SEAL)
+    async def seal(self, key: SessionKey) -> SealOutcome:
+        """Hash every file and close this version of the session."""
+        sealed = await _beating(lambda: seal(self._workplace.session(key)))
+        return SealOutcome(
+            status=sealed.status,
+            version=sealed.version,
+            root_sha256=sealed.root_sha256,
+            scored=sealed.scored,
+            parked=sealed.parked,
+            in_doubt=sealed.in_doubt,
+            cost_usd=sealed.cost_usd,
+            unpriced=sealed.unpriced,
+        )
+
+    @activity.defn(name=NOTE_STATUS)
+    async def note_status(self, note: StatusNote) -> None:
+        """Keep the session's status in its store, where it can be read without a server."""
+        session = self._workplace.session(note.key)
+        await asyncio.to_thread(session.note_status, note.status, note.reason)
+
+
+async def _beating(work: Callable[[], T]) -> T:
+    async with beating():
+        return await asyncio.to_thread(work)

@@ -1,0 +1,74 @@
+"""Which session a run is about: resumed, opened anew, or already complete; said in words before anything is spent."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from cli.display import Display
+from discernus.experiments.definition import Definition
+from discernus.sessions.opening import Choice, find_session, open_session, opening_lock
+from discernus.sessions.session import Session
+from discernus.settings import DEFAULT_CONCURRENCY, Settings
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The session to work on; ``complete`` means that nothing is left to do."""
+
+    session: Session
+    fresh: bool
+    complete: bool
+
+
+def choose(
+    settings: Settings, folder: Path, definition: Definition, display: Display, *, new: bool, overridden: bool
+) -> Chosen:
+    """Return the session that the command means, opening one where there is none to go on with.
+
+    ``overridden`` says that models or runs were given on the command line, so only a session with these is meant.
+    """
+    with opening_lock(settings.projects_dir, folder):
+        choice = None
+        if not new:
+            choice = find_session(settings.projects_dir, folder, definition, same_plan=overridden)
+        if choice is not None and _goes_on(choice, display):
+            return _resume(choice, settings, display)
+        session = open_session(
+            settings.projects_dir,
+            folder,
+            definition,
+            concurrency=settings.concurrency or definition.experiment.concurrency or DEFAULT_CONCURRENCY,
+            call_timeout_s=settings.response_timeout_s,
+            mirror=settings.mirror_dir,
+        )
+    display.say(f"session {session.name}: {session.facts.analyses} analyses with {', '.join(session.facts.models)}")
+    return Chosen(session, fresh=True, complete=False)
+
+
+def _goes_on(choice: Choice, display: Display) -> bool:
+    """Return whether the found session is the one to work on, after saying what has changed since it was opened."""
+    if not choice.changes:
+        return True
+    display.say(f"the experiment has changed since {choice.session.facts.session} was opened:")
+    for change in choice.changes:
+        display.say(f"  {change}")
+    if choice.state == "complete":
+        display.say("that session is complete and stays as it is; this run opens another")
+        return False
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        answer = input("[r]esume on its snapshot, as it was, or open a [n]ew session? [r] ").strip().lower()
+        return not answer.startswith("n")
+    display.say("resuming on its snapshot, as it was; --new opens a session with the files as they are now")
+    return True
+
+
+def _resume(choice: Choice, settings: Settings, display: Display) -> Chosen:
+    session = Session(choice.session.folder, settings.mirror_dir)
+    if choice.state == "complete":
+        return Chosen(session, fresh=False, complete=True)
+    released = session.release_parked() if choice.state == "partial" else 0
+    again = f"; {released} parked analyses are tried again" if released else ""
+    display.say(f"resuming {session.name}{again}")
+    return Chosen(session, fresh=False, complete=False)

@@ -1,0 +1,115 @@
+"""``server`` and ``ui``: keep Temporal and a worker up without running anything new, so that the Web UI can act."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import webbrowser
+from contextlib import suppress
+
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from activities.workplace import Workplace, session_folder
+from cli.display import Display
+from cli.exits import COMPLETE, INFRASTRUCTURE, CommandError
+from discernus.llm import gateway
+from discernus.logs import log_to
+from discernus.sessions import layout
+from discernus.sessions.calls import Calls
+from discernus.sessions.opening import HIDDEN, store_id
+from discernus.sessions.owners import Lock, Owner
+from discernus.settings import Settings
+from engine import sessions
+from engine.connection import connect
+from engine.server import EmbeddedServer, ServerError
+from engine.takeover import give_back
+from engine.workers import Crew
+
+LOOK_ROUND_S = 1.0
+
+
+class Host:
+    """Serves every open session of the store that no starter owns, for as long as it is open."""
+
+    def __init__(self, client: Client, settings: Settings, owner: Owner, display: Display) -> None:
+        self._client = client
+        self._settings = settings
+        self._display = display
+        self._calls = Calls(owner, gateway.complete, minimum_free_bytes=settings.minimum_free_bytes)
+        self._served: dict[str, tuple[Lock, Crew]] = {}
+
+    async def look_round(self, store: str) -> None:
+        """Take up open sessions that are nobody's, and let go of those that have ended."""
+        open_sessions = {session.workflow_id: session for session in await sessions.running(self._client, store)}
+        for workflow_id in set(self._served) - set(open_sessions):
+            await self._let_go(workflow_id)
+        for workflow_id, session in open_sessions.items():
+            folder = session_folder(self._settings.projects_dir, session.key)
+            if workflow_id in self._served or not (folder / layout.SESSION).is_file():
+                continue
+            lock = Lock(folder / layout.OWNER_LOCK)
+            if not lock.acquire():
+                continue
+            await give_back(self._client, workflow_id)
+            crew = Crew(self._client, Workplace(self._settings, self._calls))
+            crew.serve_session(session.queue, session.models, session.concurrency)
+            self._served[workflow_id] = (lock, crew)
+            self._display.say(f"serving {workflow_id}")
+
+    async def close(self) -> None:
+        """Drain everything that is served."""
+        if self._calls.in_flight:
+            self._display.say(f"finishing {self._calls.in_flight} calls in flight; each is kept")
+        for workflow_id in list(self._served):
+            await self._let_go(workflow_id)
+
+    async def _let_go(self, workflow_id: str) -> None:
+        lock, crew = self._served.pop(workflow_id)
+        await crew.drain()
+        lock.release()
+
+
+async def serve(settings: Settings, display: Display) -> int:
+    """Keep the embedded server and a worker up until Ctrl-C."""
+    if settings.temporal is not None:
+        raise CommandError("a Temporal server is configured: run python worker.py to serve it", 2)
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    log_to(settings.projects_dir / HIDDEN / "logs" / "server.jsonl")
+    server = EmbeddedServer(settings.state_folder, settings.temporal_cli_path)
+    try:
+        facts = await server.join()
+    except ServerError as failed:
+        raise CommandError(str(failed), INFRASTRUCTURE) from failed
+    display.say(f"Temporal at {facts.address}, its Web UI at {facts.ui_url}; Ctrl-C ends both")
+    display.say("sessions that were left unfinished and not paused go on now")
+    try:
+        await asyncio.to_thread(gateway.warm_up)
+        with Owner(settings.projects_dir / HIDDEN / "owners") as owner:
+            host = Host(await connect(facts.address, "default"), settings, owner, display)
+            store = store_id(settings.projects_dir)
+            while not stop.is_set():
+                if server.facts() is None:
+                    await server.join()
+                with suppress(RPCError):
+                    await host.look_round(store)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_ROUND_S):
+                        await stop.wait()
+            await host.close()
+    finally:
+        await server.leave()
+    return COMPLETE
+
+
+def show_ui(settings: Settings, display: Display, *, open_browser: bool) -> int:
+    """Say where the Web UI is, and open it if asked."""
+    facts = EmbeddedServer(settings.state_folder).facts()
+    if facts is None:
+        raise CommandError("no embedded server is running; start one with: starter.py server", INFRASTRUCTURE)
+    display.say(facts.ui_url)
+    if open_browser:
+        webbrowser.open(facts.ui_url)
+    return COMPLETE

@@ -1,0 +1,181 @@
+"""Reading framework.md: prose for people and models, and one fenced JSON block for the machine.
+
+Nothing is guessed: what the block does not say plainly is refused with its line and a cure, all problems at once.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+
+from discernus.experiments.contract import Leaf, contract_fields, leaves
+from discernus.experiments.dimensions import declared_dimensions, read_dimensions
+from discernus.experiments.encoding import NotText, decode
+from discernus.experiments.framework import Contract, DerivedMetric, Dimension, Framework, Variant
+from discernus.experiments.framework_reading import FrameworkReading, find_block
+from discernus.experiments.problems import Problem, ProblemList, did_you_mean, has_errors, nearest_name
+from discernus.experiments.roles import snake_case
+from discernus.statistics.formulas import FormulaError, cycles, names_of, resolve_name
+
+TOP_KEYS = (
+    "name",
+    "version",
+    "display_name",
+    "analysis_variants",
+    "calculation_spec",
+    "output_contract",
+    "dimensions",
+)
+
+
+def read_framework(path: Path, *, file: str | None = None) -> tuple[Framework | None, tuple[Problem, ...]]:
+    """Return the framework in a file, or None, and every problem found; ``file`` names it in messages."""
+    name = file or path.name
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        return None, (Problem(name, None, f"the file cannot be read: {error.strerror}", "check that it is there"),)
+    return parse_framework(data, name)
+
+
+def parse_framework(data: bytes, file: str) -> tuple[Framework | None, tuple[Problem, ...]]:
+    """Return the framework in a file's bytes, or None, and every problem found."""
+    problems = ProblemList(file)
+    try:
+        text = decode(data, file)
+    except NotText as error:
+        return None, (Problem(file, None, error.what, error.cure),)
+    block = find_block(text, problems)
+    if block is None:
+        return None, tuple(problems.found)
+    reading = FrameworkReading(text, block, problems)
+    _check_keys(reading)
+    names = {key: _text_at(reading, key) for key in ("name", "version")}
+    display_name = _text_at(reading, "display_name", default=names["name"])
+    variants = _variants(reading)
+    metrics = _metrics(reading)
+    contract, found = _contract(reading, metrics)
+    dimensions = read_dimensions(reading, contract, found, variants)
+    _check_formulas(reading, metrics, dimensions, contract)
+    problems.found.sort(key=lambda problem: problem.line or 0)
+    if has_errors(problems.found):
+        return None, tuple(problems.found)
+    framework = Framework(
+        name=names["name"],
+        version=names["version"],
+        display_name=display_name,
+        text=text,
+        sha256=sha256(data).hexdigest(),
+        dimensions=dimensions,
+        variants=variants,
+        derived_metrics=metrics,
+        contract=contract,
+    )
+    return framework, tuple(problems.found)
+
+
+def _check_keys(reading: FrameworkReading) -> None:
+    for key in reading.block.data:
+        nearest = nearest_name(key, TOP_KEYS, least=0.8) if key not in TOP_KEYS else None
+        if nearest and nearest not in reading.block.data:
+            reading.warn([key], f"'{key}' is not a key that is read", f"did you mean '{nearest}'?")
+
+
+def _text_at(reading: FrameworkReading, key: str, default: str | None = None) -> str:
+    value = reading.block.data.get(key, default)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str) or not value.strip():
+        reading.error([key], f"the framework has no {key}", f'add "{key}": "…" to the block')
+        return ""
+    return value.strip()
+
+
+def _variants(reading: FrameworkReading) -> tuple[Variant, ...]:
+    key = "analysis_variants"
+    written = reading.object_at(key)
+    if not written:
+        cure = f'add "{key}": {{"default": {{"description": "…", "analysis_prompt": "…"}}}}'
+        reading.error([key], "the framework has no analysis variant", cure)
+    variants = []
+    for name, entry in written.items():
+        prompt = entry.get("analysis_prompt") if isinstance(entry, Mapping) else None
+        description = entry.get("description", "") if isinstance(entry, Mapping) else ""
+        if not isinstance(prompt, str) or not prompt.strip():
+            what = f"variant '{name}' has no analysis_prompt"
+            reading.error([key, name, "analysis_prompt"], what, "write the question that is put to the model")
+        elif not isinstance(description, str):
+            reading.error([key, name, "description"], f"the description of variant '{name}' is not text", "quote it")
+        else:
+            variants.append(Variant(name=name, description=description, analysis_prompt=prompt))
+    return tuple(variants)
+
+
+def _metrics(reading: FrameworkReading) -> tuple[DerivedMetric, ...]:
+    key = "calculation_spec"
+    metrics = []
+    for name, formula in reading.object_at(key).items():
+        if isinstance(formula, Mapping):
+            what = f"'{name}' holds further entries; {key} has one formula for each name"
+            reading.error([key, name], what, f"move its entries up into {key}")
+        elif not isinstance(formula, str | int | float) or isinstance(formula, bool):
+            reading.error([key, name], f"the formula of '{name}' is not text", "write it in quotes")
+        else:
+            metrics.append(DerivedMetric(name=name, formula=str(formula)))
+    return tuple(metrics)
+
+
+def _contract(reading: FrameworkReading, metrics: Sequence[DerivedMetric]) -> tuple[Contract, tuple[Leaf, ...]]:
+    key = "output_contract"
+    written = reading.object_at(key)
+    schema, instructions = written.get("schema"), written.get("instructions", "")
+    if not isinstance(instructions, str):
+        reading.error([key, "instructions"], "the contract's instructions are not text", "write them in quotes")
+        instructions = ""
+    if not isinstance(schema, Mapping) or not schema:
+        cure = f'add "{key}": {{"schema": {{"<dimension>_score": "number", …}}, "instructions": "…"}}'
+        reading.error([key, "schema"], "the framework does not say what an answer has to hold", cure)
+        return Contract(fields=()), ()
+    found = leaves(schema)
+    declared = [name for name in declared_dimensions(reading) if snake_case(name)]
+    fields = contract_fields(found, [metric.name for metric in metrics], declared)
+    schema_text = json.dumps(schema, indent=2, ensure_ascii=False)
+    return Contract(fields=fields, instructions=instructions, schema_text=schema_text), found
+
+
+def _check_formulas(
+    reading: FrameworkReading, metrics: Sequence[DerivedMetric], dimensions: Sequence[Dimension], contract: Contract
+) -> None:
+    key = "calculation_spec"
+    names = [dimension.name for dimension in dimensions]
+    metric_names = [metric.name for metric in metrics]
+    asked = {(field.dimension, field.role) for field in contract.fields}
+    for metric in metrics:
+        if snake_case(metric.name) in names:
+            what = f"metric '{metric.name}' has the name of a dimension"
+            reading.error([key, metric.name], what, "rename the metric")
+        try:
+            used = sorted(names_of(metric.formula))
+        except FormulaError as error:
+            what = f"the formula of '{metric.name}' cannot be read: {error}"
+            reading.error([key, metric.name], what, "write it as a formula over dimensions; explain it in the prose")
+            continue
+        for name in used if contract.fields else ():
+            meaning = resolve_name(name, names, metric_names)
+            if meaning is None:
+                what = f"the formula of '{metric.name}' uses '{name}', which is no dimension and no metric"
+                reading.error([key, metric.name], what, _nearest_in_formula(name, names, metric_names))
+            elif isinstance(meaning, tuple) and meaning not in asked:
+                what = f"the formula of '{metric.name}' uses the {meaning[1]} of '{meaning[0]}', which no answer holds"
+                reading.error([key, metric.name], what, f"add it to output_contract.schema, or do without '{name}'")
+    for loop in cycles(metrics):
+        what = f"metrics refer to themselves: {' → '.join((*loop, loop[0]))}"
+        reading.error([key, loop[0]], what, "break the circle")
+
+
+def _nearest_in_formula(name: str, dimensions: Sequence[str], metrics: Sequence[str]) -> str:
+    """Return a cure that names the nearest name in the style in which the unknown one is written."""
+    roles = ("score", "salience", "confidence")
+    flat = [f"{dimension}_{role}" for dimension in dimensions for role in roles]
+    last = name.rsplit(".", 1)[-1]
+    return did_you_mean(last, [*dimensions, *flat, *metrics], "use the name of a dimension or of another metric")

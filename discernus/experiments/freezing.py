@@ -1,0 +1,201 @@
+"""Freezing a definition into a session and reading it back: the author's bytes, and a manifest with every hash.
+
+What a session runs on is what was frozen, never the live files; ``differences`` says how the two have parted.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from discernus.canonical import canonical_json
+from discernus.experiments.corpus import Document
+from discernus.experiments.definition import Definition
+from discernus.experiments.encoding import NotText, decode
+from discernus.experiments.experiment import Experiment
+from discernus.experiments.framework import Framework
+from discernus.experiments.framework_file import parse_framework
+from discernus.experiments.location import EXPERIMENT_FILE
+from discernus.experiments.problems import InvalidDefinition, Problem
+
+EXPERIMENT_SNAPSHOT = "experiment_snapshot.md"
+FRAMEWORK_SNAPSHOT = "framework_snapshot.md"
+MANIFEST = "corpus_manifest.json"
+MANIFEST_FORMAT = 1
+
+
+class SnapshotDamaged(Exception):
+    """A frozen file that is missing or no longer what was frozen; ``name`` says which."""
+
+    def __init__(self, name: str, what: str) -> None:
+        super().__init__(f"the frozen file '{name}' {what}; restore it from a copy, or begin a new session")
+        self.name = name
+
+
+def freeze(definition: Definition, folder: Path) -> dict[str, bytes]:
+    """Return the frozen files of a definition by their names in the session: the author's bytes, and the manifest.
+
+    Raise InvalidDefinition if a file in the experiment's ``folder`` has changed since the definition was read.
+    """
+    experiment, framework = definition.experiment, definition.framework
+    files = {
+        EXPERIMENT_SNAPSHOT: _unchanged(folder, EXPERIMENT_FILE, experiment.sha256),
+        FRAMEWORK_SNAPSHOT: _unchanged(folder, experiment.framework_file, framework.sha256),
+        MANIFEST: _manifest(definition),
+    }
+    for document in definition.documents:
+        file = f"{experiment.corpus}/{document.file}"
+        files[_frozen_name(document)] = _unchanged(folder, file, document.sha256)
+    return files
+
+
+def thaw(get: Callable[[str], bytes]) -> Definition:
+    """Return the definition that was frozen; ``get`` returns a frozen file's bytes. Raise SnapshotDamaged."""
+    manifest = _read_manifest(_got(get, MANIFEST))
+    try:
+        experiment_data = _verified(get, EXPERIMENT_SNAPSHOT, manifest["experiment"]["sha256"])
+        framework_data = _verified(get, FRAMEWORK_SNAPSHOT, manifest["framework"]["sha256"])
+        documents = tuple(Document.model_validate(entry) for entry in manifest["documents"])
+        text = _decoded(experiment_data, EXPERIMENT_SNAPSHOT)
+        experiment = Experiment.model_validate({**manifest["experiment"], "text": text})
+        warnings = tuple(Problem(**entry) for entry in manifest["warnings"])
+    except (KeyError, TypeError, ValidationError) as error:
+        raise SnapshotDamaged(MANIFEST, "lacks what a manifest holds") from error
+    framework, problems = parse_framework(framework_data, FRAMEWORK_SNAPSHOT)
+    if framework is None:
+        raise InvalidDefinition(problems)
+    texts = {
+        document.id: _decoded(_verified(get, _frozen_name(document), document.sha256), _frozen_name(document))
+        for document in documents
+    }
+    return Definition(experiment, framework, documents, texts, warnings)
+
+
+def differences(frozen: Definition, live: Definition) -> tuple[str, ...]:
+    """Return in words what has changed since the freezing, empty if nothing that matters for the results has."""
+    lines = []
+    if frozen.experiment.sha256 != live.experiment.sha256:
+        lines.append("the text of experiment.md has changed")
+    if frozen.framework.sha256 != live.framework.sha256:
+        lines.append(f"the text of the framework has changed{_versions(frozen.framework, live.framework)}")
+    lines += _changed_settings(frozen.experiment, live.experiment)
+    lines += _changed_documents(frozen.documents, live.documents)
+    return tuple(lines)
+
+
+def _frozen_name(document: Document) -> str:
+    return f"corpus/{document.file}"
+
+
+def _unchanged(folder: Path, file: str, digest: str) -> bytes:
+    name = f"{folder.name}/{file}"
+    try:
+        data = (folder / file).read_bytes()
+    except OSError as error:
+        raise InvalidDefinition((Problem(name, None, "the file has gone", "put it back and run again"),)) from error
+    if sha256(data).hexdigest() != digest:
+        raise InvalidDefinition((Problem(name, None, "the file changed while it was being frozen", "run again"),))
+    return data
+
+
+def _manifest(definition: Definition) -> bytes:
+    content: dict[str, Any] = {
+        "format": MANIFEST_FORMAT,
+        "experiment": definition.experiment.model_dump(mode="json", exclude={"text"}),
+        "framework": definition.framework.model_dump(include={"name", "version", "sha256"}),
+        "documents": [document.model_dump() for document in definition.documents],
+        "warnings": [asdict(warning) for warning in definition.warnings],
+    }
+    content["manifest_sha256"] = sha256(canonical_json(content)).hexdigest()
+    return (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _read_manifest(data: bytes) -> dict[str, Any]:
+    try:
+        content = json.loads(data)
+    except ValueError as error:
+        raise SnapshotDamaged(MANIFEST, "is not JSON") from error
+    if not isinstance(content, dict):
+        raise SnapshotDamaged(MANIFEST, "is not an object")
+    if content.get("format") != MANIFEST_FORMAT:
+        raise SnapshotDamaged(MANIFEST, f"has the unknown format {content.get('format')!r}")
+    digest = content.pop("manifest_sha256", None)
+    if digest != sha256(canonical_json(content)).hexdigest():
+        raise SnapshotDamaged(MANIFEST, "does not match its hash")
+    return content
+
+
+def _got(get: Callable[[str], bytes], name: str) -> bytes:
+    try:
+        return get(name)
+    except (LookupError, OSError) as error:
+        raise SnapshotDamaged(name, "cannot be read") from error
+
+
+def _verified(get: Callable[[str], bytes], name: str, digest: str) -> bytes:
+    data = _got(get, name)
+    if sha256(data).hexdigest() != digest:
+        raise SnapshotDamaged(name, "does not match its hash")
+    return data
+
+
+def _decoded(data: bytes, name: str) -> str:
+    try:
+        return decode(data, name)
+    except NotText as error:
+        raise SnapshotDamaged(name, "is not text") from error
+
+
+def _versions(frozen: Framework, live: Framework) -> str:
+    return "" if frozen.version == live.version else f" (version {frozen.version} → {live.version})"
+
+
+def _changed_settings(frozen: Experiment, live: Experiment) -> list[str]:
+    lines = [
+        *_added_and_removed("model", frozen.models, live.models),
+        *_added_and_removed("variant", frozen.variants, live.variants),
+    ]
+    if frozen.runs_per_model != live.runs_per_model:
+        lines.append(f"runs_per_model: {frozen.runs_per_model} → {live.runs_per_model}")
+    for model in live.models:
+        before, after = frozen.settings_of(model).parameters(), live.settings_of(model).parameters()
+        if model in frozen.models and before != after:
+            lines.append(f"parameters of model '{model}': {_shown(before)} → {_shown(after)}")
+    for purpose, before_model, after_model in (
+        ("extraction_model", frozen.extraction_model, live.extraction_model),
+        ("synthesis_model", frozen.synthesis_model, live.synthesis_model),
+    ):
+        if before_model != after_model:
+            lines.append(f"{purpose}: {before_model or 'none'} → {after_model or 'none'}")
+    return lines
+
+
+def _changed_documents(frozen: Iterable[Document], live: Iterable[Document]) -> list[str]:
+    before, after = ({document.id: document for document in documents} for documents in (frozen, live))
+    lines = _added_and_removed("document", before, after)
+    for name in before.keys() & after.keys():
+        old, new = before[name], after[name]
+        if old.sha256 != new.sha256:
+            lines.append(f"the text of document '{name}' has changed")
+        if old.metadata != new.metadata:
+            columns = _changed_keys(old.metadata, new.metadata)
+            lines.append(f"corpus.csv has changed for document '{name}' ({columns})")
+    return sorted(lines)
+
+
+def _changed_keys(old: Mapping[str, str], new: Mapping[str, str]) -> str:
+    return ", ".join(sorted(key for key in {*old, *new} if old.get(key) != new.get(key)))
+
+
+def _added_and_removed(noun: str, before: Iterable[str], after: Iterable[str]) -> list[str]:
+    old, new = list(before), list(after)
+    removed = [f"{noun} '{name}' has been removed" for name in old if name not in new]
+    return removed + [f"{noun} '{name}' has been added" for name in new if name not in old]
+
+
+def _shown(parameters: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in parameters.items()) or "the vendor's defaults"

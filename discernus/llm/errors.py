@@ -1,0 +1,367 @@
+"""What can go wrong with a call, told apart by status and body, and never by the class of an exception.
+
+CallFailed
+├── transient ─ the same call may succeed later: wait, then try again
+│   ├── timeout            no answer in the time allowed, 408, 504        retry
+│   ├── connection_error   refused, reset or cut off                      retry
+│   ├── rate_limit         429                                            wait as told; uses up no attempt
+│   ├── overload           529, or 500–503 that say so                    wait as told; uses up no attempt
+│   ├── server_error       409, 425, 5xx                                  retry
+│   ├── malformed_answer   200 without an answer in it                    retry
+│   ├── generation_error   the server says that generating failed         retry
+│   └── unknown_error      nothing we know                                retry
+├── recoverable ─ the same call will fail again, another may succeed
+│   ├── context_too_long   413, or 400 that says so                       model with a larger context
+│   ├── truncated          stopped at the limit of its output             ask again
+│   ├── invalid_structure  not what the contract asks for                 ask again with a correction
+│   ├── refusal            refused, or held back by a safety filter       another model, or park
+│   ├── runaway            ran on without end                             ask again
+│   ├── substitution       another model answered                         refuse, or record
+│   └── memory_error       the model's server is out of memory            smaller model, or park
+└── permanent ─ no call will succeed until a person does something
+    ├── authentication     no key, or a wrong one: 401                    stop the session
+    ├── quota              paid up to the limit: 402, insufficient_quota  stop the session
+    ├── permission         403                                            park
+    ├── model_not_found    404, or a name that no vendor has              park
+    ├── bad_request        400, 415, 422                                  park
+    └── budget             our own limit, or a proxy's                    stop the session
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Final, Literal
+
+from discernus.llm.secrets import redact
+
+Kind = Literal["transient", "recoverable", "permanent"]
+ErrorClass = Literal[
+    "timeout",
+    "connection_error",
+    "rate_limit",
+    "overload",
+    "server_error",
+    "malformed_answer",
+    "generation_error",
+    "unknown_error",
+    "context_too_long",
+    "truncated",
+    "invalid_structure",
+    "refusal",
+    "runaway",
+    "substitution",
+    "memory_error",
+    "authentication",
+    "quota",
+    "permission",
+    "model_not_found",
+    "bad_request",
+    "budget",
+]
+
+RECOVERABLE = frozenset(
+    {"context_too_long", "truncated", "invalid_structure", "refusal", "runaway", "substitution", "memory_error"}
+)
+PERMANENT = frozenset({"authentication", "quota", "permission", "model_not_found", "bad_request", "budget"})
+UNCOUNTED = frozenset({"rate_limit", "overload"})
+STOPPING = frozenset({"authentication", "quota", "budget"})
+LONGEST_BODY = 4096  # bytes
+
+_CURES: Final[Mapping[ErrorClass, str]] = {
+    "timeout": "it is tried again; if it stays slow, raise LLM_RESPONSE_TIMEOUT",
+    "connection_error": "it is tried again; if it lasts, check the network and the model's address",
+    "rate_limit": "it waits and tries again; a lower --concurrency provokes fewer of these",
+    "overload": "it waits and tries again",
+    "server_error": "it is tried again",
+    "malformed_answer": "it is tried again; if it lasts, check that the address is that of a model",
+    "generation_error": "it is tried again",
+    "unknown_error": "it is tried again; if it lasts, the body of the answer says more",
+    "context_too_long": "use a model with a larger context, or shorter texts",
+    "truncated": "raise max_tokens for this model",
+    "invalid_structure": "it is asked again with a correction",
+    "refusal": "use another model for this text",
+    "runaway": "it is asked again; a lower max_tokens makes this cheaper",
+    "substitution": "name the model that answered, or allow substitution in the experiment",
+    "memory_error": "use a smaller model, or give its server more memory",
+    "authentication": "set a valid key, or run with --models offline/lexicon",
+    "quota": "add credit or wait for the quota to be renewed, then run the same command again",
+    "permission": "ask the vendor for access to this model, or use another",
+    "model_not_found": "check the model's name",
+    "bad_request": "check the model's parameters in the experiment",
+    "budget": "raise the budget, then run the same command again",
+}
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An HTTP response that was an error or held no answer; header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: str
+
+
+class CallFailed(Exception):
+    """A call that gave no answer: what it was, whether it may have been paid for, and what helps."""
+
+    def __init__(
+        self,
+        error_class: ErrorClass,
+        message: str,
+        *,
+        status: int | None = None,
+        retry_after_s: float | None = None,
+        sent: bool = True,
+        body: str | None = None,
+    ) -> None:
+        """Keep the message and the body (vendor's words) without secrets; ``sent`` False: surely nothing went out."""
+        self.error_class: Final = error_class
+        self.kind: Final = kind_of(error_class)
+        self.status: Final = status
+        self.retry_after_s: Final = retry_after_s
+        self.counts_as_attempt: Final = error_class not in UNCOUNTED
+        self.stops_session: Final = error_class in STOPPING
+        self.sent: Final = sent
+        self.message: Final = redact(message)
+        self.body: Final = None if body is None else _shorten(redact(body))
+        super().__init__(self.message)
+
+
+def kind_of(error_class: ErrorClass) -> Kind:
+    """Return what a failure of that class calls for: waiting, asking otherwise, or a person."""
+    if error_class in PERMANENT:
+        return "permanent"
+    return "recoverable" if error_class in RECOVERABLE else "transient"
+
+
+def classify(
+    exception: BaseException,
+    model: str,
+    *,
+    reply: Reply | None = None,
+    sent: bool | None = None,
+    missing: tuple[str, ...] = (),
+) -> CallFailed:
+    """Return what the exception of a call to that model means.
+
+    ``reply`` is the HTTP response as seen on the wire, which tells more than the exception; ``sent`` says whether
+    anything went out (None: not known, so it may have); ``missing`` names keys that the environment lacks.
+    """
+    reply = reply or _reply_in(exception)
+    text = reply.body if reply else str(exception)
+    status = _status(exception, reply)
+    if sent is False and missing:
+        return _failed("authentication", model, f"needs {' and '.join(missing)}", sent=False)
+    if reply is not None and reply.status < 300 and status == reply.status:
+        error_class: ErrorClass = "malformed_answer"
+    else:
+        by_words = _class_by_words(text.lower(), status)
+        error_class = by_words or (reply is None and _class_by_nature(exception, sent)) or _class_by_status(status)
+    return _failed(
+        error_class,
+        model,
+        _told(exception, text),
+        status=status,
+        retry_after_s=None if reply is None else retry_after_s(reply.headers, reply.body),
+        sent=sent is not False,
+        body=text or None,
+    )
+
+
+def retry_after_s(headers: Mapping[str, str], body: str = "") -> float | None:
+    """Return the seconds that the vendor asks to wait: from its headers, a proxy's copy of them, or Vertex's body."""
+    for name in ("retry-after-ms", "llm_provider-retry-after-ms"):
+        if (milliseconds := _number(headers.get(name))) is not None:
+            return milliseconds / 1000
+    for name in ("retry-after", "llm_provider-retry-after"):
+        if value := headers.get(name):
+            seconds = _number(value)
+            return seconds if seconds is not None else _until(value)
+    found = re.search(r'"retryDelay"\s*:\s*"(\d+(?:\.\d+)?)s"', body)
+    return float(found[1]) if found else None
+
+
+_WORDS: Final[tuple[tuple[ErrorClass, re.Pattern[str]], ...]] = (
+    ("budget", re.compile(r"budget_exceeded|budget has been exceeded|exceededbudget")),
+    (
+        "quota",
+        re.compile(
+            r"insufficient_quota|credit balance|billing_hard_limit|billing_not_active|insufficient (balance|credits)"
+        ),
+    ),
+    ("quota", re.compile(r'"quotaid"\s*:\s*"[a-z]*perday')),
+    (
+        "authentication",
+        re.compile(r"api_key_invalid|invalid_api_key|incorrect api key|api key not valid|invalid x-api-key"),
+    ),
+    (
+        "context_too_long",
+        re.compile(
+            r"context_length_exceeded|context length|context window|maximum context|request_too_large|too many tokens"
+            r"|prompt is too long|input is too long|input token count"
+        ),
+    ),
+    (
+        "refusal",
+        re.compile(r"content_policy_violation|content_filter|content management policy|responsibleai|safety system"),
+    ),
+    ("memory_error", re.compile(r"out of memory|more system memory|insufficient memory")),
+    (
+        "model_not_found",
+        re.compile(r"model_not_found|llm provider not provided|model .{1,120} (not found|does not exist)"),
+    ),
+    ("generation_error", re.compile(r"generation (failed|error)|failed to generate|error during generation")),
+)
+_OVERLOADED: Final = re.compile(r"overload|at capacity|over capacity")
+_NO_KEY: Final = re.compile(
+    r"missing .{0,40}(api key|credentials)|missing credentials|api_key client option must be set"
+)
+
+
+def _class_by_words(text: str, status: int | None) -> ErrorClass | None:
+    """Return the class that the vendor's own codes and words give away; only where the call was refused."""
+    for error_class, words in _WORDS:
+        if words.search(text) and (status != 429 or error_class in ("budget", "quota")):
+            return error_class
+    if status in (500, 502, 503) and _OVERLOADED.search(text):
+        return "overload"
+    return None
+
+
+def _class_by_nature(exception: BaseException, sent: bool | None) -> ErrorClass | None:
+    """Return the class of what came without any reply."""
+    if isinstance(exception, MemoryError):
+        return "memory_error"
+    text = str(exception)
+    if _NO_KEY.search(text.lower()):
+        return "authentication"
+    names = {type(link).__name__ for link in _chain(exception)}
+    if names & {"TimeoutError", "Timeout", "APITimeoutError", "ConnectTimeout", "ReadTimeout", "TimeoutException"}:
+        return "timeout"
+    if (sent and _status(exception, None) in (None, 500)) or names & _CONNECTION:
+        return "connection_error"
+    return None
+
+
+_CONNECTION: Final = frozenset(
+    {"APIConnectionError", "ConnectError", "ConnectionError", "ConnectionRefusedError", "NetworkError", "ProtocolError"}
+    | {"ProxyError", "ReadError", "RemoteProtocolError", "RequestError", "WriteError"}
+)
+
+
+def _class_by_status(status: int | None) -> ErrorClass:
+    if status is None:
+        return "unknown_error"
+    by_status: dict[int, ErrorClass] = {
+        401: "authentication",
+        402: "quota",
+        403: "permission",
+        404: "model_not_found",
+        408: "timeout",
+        409: "server_error",
+        413: "context_too_long",
+        425: "server_error",
+        429: "rate_limit",
+        504: "timeout",
+        524: "timeout",
+        529: "overload",
+    }
+    if status in by_status:
+        return by_status[status]
+    if 400 <= status < 500:
+        return "bad_request"
+    return "server_error" if status >= 500 else "unknown_error"
+
+
+def _failed(
+    error_class: ErrorClass,
+    model: str,
+    told: str,
+    *,
+    status: int | None = None,
+    retry_after_s: float | None = None,
+    sent: bool,
+    body: str | None = None,
+) -> CallFailed:
+    where = "" if status is None else f" (status {status})"
+    message = f"model '{model}' gave no answer: {error_class}{where}: {told}; {_CURES[error_class]}"
+    return CallFailed(error_class, message, status=status, retry_after_s=retry_after_s, sent=sent, body=body)
+
+
+def _status(exception: BaseException, reply: Reply | None) -> int | None:
+    """Return the status that counts: the wire's, or the one inside a 200 that carries an error, or the exception's."""
+    if reply is not None:
+        inside = _status_in(reply.body) if reply.status < 300 else None
+        return inside or reply.status
+    status = getattr(exception, "status_code", None)
+    return status if isinstance(status, int) else None
+
+
+def _status_in(body: str) -> int | None:
+    error = _error_in(body)
+    code = error.get("code")
+    return code if isinstance(code, int) and 400 <= code < 600 else None
+
+
+def _error_in(body: str) -> dict[str, Any]:
+    try:
+        data = json.loads(body)
+    except ValueError:
+        return {}
+    data = data[0] if isinstance(data, list) and data else data
+    error = data.get("error") if isinstance(data, dict) else None
+    return error if isinstance(error, dict) else {}
+
+
+def _reply_in(exception: BaseException) -> Reply | None:
+    """Return the response that an exception carries, where it carries its headers or its body."""
+    status = getattr(exception, "status_code", None)
+    response = getattr(exception, "response", None)
+    headers = dict(getattr(response, "headers", None) or {})
+    headers |= dict(getattr(exception, "litellm_response_headers", None) or {})
+    body = getattr(exception, "body", None)
+    if not isinstance(status, int) or not (headers or body):
+        return None
+    text = json.dumps({"error": body}, default=str) if isinstance(body, dict) else str(body or exception)
+    return Reply(status, {str(name).lower(): str(value) for name, value in headers.items()}, text)
+
+
+def _told(exception: BaseException, text: str) -> str:
+    """Return the vendor's message in one line of at most 300 characters."""
+    message = _error_in(text).get("message")
+    told = message if isinstance(message, str) and message else text or type(exception).__name__
+    told = re.sub(r"\s+", " ", re.sub(r"<[^>]{1,200}>", " ", told)).strip()
+    return told if len(told) <= 300 else told[:299] + "…"
+
+
+def _chain(exception: BaseException) -> list[BaseException]:
+    links: list[BaseException] = []
+    link: BaseException | None = exception
+    while link is not None and link not in links:
+        links.append(link)
+        link = link.__cause__ or link.__context__
+    return links
+
+
+def _number(value: str | None) -> float | None:
+    try:
+        number = float(value) if value is not None else None
+    except ValueError:
+        return None
+    return number if number is not None and 0 <= number < float("inf") else None
+
+
+def _until(date: str) -> float | None:
+    try:
+        moment = parsedate_to_datetime(date)
+    except ValueError:
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+
+
+def _shorten(text: str) -> str:
+    return text.encode()[:LONGEST_BODY].decode(errors="ignore")

@@ -1,0 +1,74 @@
+"""Markdown that reads well as plain text too: aligned tables, numbers in few digits, other people's text escaped."""
+
+import re
+from collections.abc import Sequence
+
+NONE = "–"  # the sign for "there is no number here"
+WIDTH = 116  # characters; wider tables are split
+
+_SPECIAL = re.compile(r"([\\`*\[\]<>|])")
+
+
+def text(value: str) -> str:
+    """Return someone's text on one line, with nothing left that Markdown or HTML would act on."""
+    return _SPECIAL.sub(r"\\\1", " ".join(value.split()))
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Return the number in fixed digits, the dash where there is none."""
+    if value is None:
+        return NONE
+    shown = f"{value:.{digits}f}"
+    return shown.lstrip("-") if float(shown) == 0 else shown
+
+
+def usd(value: float | None) -> str:
+    """Return a cost in US dollars; an unknown one is said to be unknown."""
+    if value is None:
+        return "unknown"
+    return f"{value:.2f}" if value == 0 or value >= 1 else f"{value:.4f}" if value >= 0.0001 else f"{value:.2g}"
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Return an aligned table whose first ``left`` columns are text and whose others are set flush right."""
+    widths = [max(len(cell) for cell in column) for column in zip(headings, *rows, strict=True)]
+    widths = [max(width, 3) for width in widths]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = [
+            cell.ljust(width) if index < left else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ]
+        return f"| {' | '.join(padded)} |"
+
+    rule = ["-" * (width + 2) if index < left else "-" * (width + 1) + ":" for index, width in enumerate(widths)]
+    return "\n".join([line(headings), f"|{'|'.join(rule)}|", *map(line, rows)])
+
+
+def split_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return the table, split by columns into several that fit the page, the first column repeated in each."""
+    widths = [max(len(cell) for cell in column) + 3 for column in zip(headings, *rows, strict=True)]
+    parts: list[list[int]] = [[]]
+    used = widths[0]
+    for index in range(1, len(headings)):
+        if parts[-1] and used + widths[index] > WIDTH:
+            parts.append([])
+            used = widths[0]
+        parts[-1].append(index)
+        used += widths[index]
+    return "\n\n".join(
+        table([headings[index] for index in (0, *part)], [[row[index] for index in (0, *part)] for row in rows])
+        for part in parts
+    )
+
+
+def series(items: Sequence[str]) -> str:
+    """Return the items as a phrase: "a", "a and b", "a, b and c"."""
+    if len(items) < 2:
+        return "".join(items)
+    return f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def count(number_: int, noun: str, plural: str = "") -> str:
+    """Return a count with its noun: "1 document", "3 documents"."""
+    return f"{number_:,} {noun if number_ == 1 else plural or noun + 's'}"

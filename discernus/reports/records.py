@@ -1,0 +1,52 @@
+"""One analysis as the deliverables show it: what was asked, what came back, and why anything is missing."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from discernus.extraction.extract import Route
+
+
+class AnalysisRecord(BaseModel):
+    """One analysis with all that is known of it. Unknown is None, missing is absent; nothing is filled in.
+
+    ``status``: scored (each dimension has a score or was found to have no coverage), partial (some are missing), parked
+    (given up for now, ``reason`` says why) or pending. ``ask`` is 0 for the first question, more after unusable answers.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+
+    number: int
+    document: str
+    metadata: dict[str, str] = {}
+    model_requested: str
+    model_answered: str | None = None
+    variant: str
+    run: int
+    status: Literal["scored", "partial", "parked", "pending"]
+    reason: str = ""
+    scores: dict[str, float] = {}
+    confidence: dict[str, float] = {}
+    salience: dict[str, float] = {}
+    labels: dict[str, str] = {}
+    missing: dict[str, str] = {}
+    derived: dict[str, float] = {}
+    derived_missing: dict[str, str] = {}
+    evidence: dict[str, tuple[str, ...]] = {}
+    route: Route | None = None
+    finish_reason: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cost_usd: float | None = None
+    latency_ms: float | None = None
+    answered_at: str | None = None  # ISO 8601, UTC
+    ask: int = 0
+    parameters: dict[str, Any] = {}
+    dropped_parameters: tuple[str, ...] = ()
+
+    @property
+    def answer_file(self) -> str:
+        """Where the answer that was scored lies in the session's folder."""
+        return f"llm_archive/response_{self.number:03d}{f'_ask{self.ask}' if self.ask else ''}.txt"

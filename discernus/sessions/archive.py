@@ -1,0 +1,295 @@
+"""The archive of calls: every answer that was paid for, durable before anybody hears of it, and never overwritten.
+
+A call is committed by the link of its response file, after its request and its metadata; a look-up verifies the
+response against the hash in the metadata and the question against its content key. What a rival attempt brings late
+is kept beside the committed answer, with its cost, and never scored.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from discernus.llm.calls import ModelAnswer, ModelRequest, Usage
+from discernus.llm.errors import CallFailed
+from discernus.sessions import layout
+from discernus.sessions.layout import Call
+from discernus.sessions.owners import Owner
+from discernus.sessions.store import NotInStore, Store
+
+DEADLINE_GRACE_S = 30.0  # the gateway keeps a call's own timeout; this covers archiving what it brought
+
+
+class UnderWay(Exception):
+    """Another process has asked and may still get the answer, for ``seconds`` at the longest."""
+
+    def __init__(self, call: Call, owner: str, seconds: float) -> None:
+        super().__init__(f"call {call.name} is under way at {owner}")
+        self.seconds = seconds
+
+
+class ArchiveDamaged(Exception):
+    """An archived answer that is not what was archived, or that answers another question."""
+
+
+class Intent(BaseModel):
+    """Said before a request goes out: who sends it, and until when its answer may still come."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    call: str
+    attempt: int
+    owner: str
+    content_key: str
+    model: str
+    sent_at: datetime
+    deadline: datetime
+    worst_case_usd: float | None = None
+
+
+class ArchivedCall(BaseModel):
+    """What the archive holds of one answered call: its identity, its answer's hash, and how it came about."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
+
+    format: int = 1
+    call: str
+    number: int
+    purpose: str
+    ask: int
+    attempt: int
+    owner: str
+    content_key: str
+    response_sha256: str
+    response_bytes: int
+    finish_reason: str | None
+    model_requested: str
+    model_answered: str | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    cached_tokens: int | None
+    reasoning_tokens: int | None
+    cost_usd: float | None
+    price_source: str | None
+    latency_ms: float
+    started_at: datetime
+    archived_at: datetime
+    parameters: dict[str, Any]
+    dropped_parameters: tuple[str, ...]
+    model_forensics: dict[str, Any]
+    response_metadata: dict[str, Any]
+    response_as_received: Any = None
+
+    @property
+    def usage(self) -> Usage:
+        return Usage(
+            prompt_tokens=self.prompt_tokens,
+            completion_tokens=self.completion_tokens,
+            cached_tokens=self.cached_tokens,
+            reasoning_tokens=self.reasoning_tokens,
+        )
+
+
+class Archive:
+    """The calls of one session. ``mirror`` is a second store that gets a copy of every answer."""
+
+    def __init__(self, store: Store, mirror: Store | None = None) -> None:
+        self.store = store
+        self.mirror = mirror
+        self._known_messages: set[str] = set()
+
+    def look_up(self, call: Call, content_key: str | None = None) -> tuple[ArchivedCall, str] | None:
+        """Return the archived call and its answer's text, verified; None if it was never answered.
+
+        Raises ArchiveDamaged where the answer is not the one that was archived, or answers another question.
+        """
+        try:
+            data = self.store.get(call.response)
+        except NotInStore:
+            return None
+        record = self._sidecar(call, sha256(data).hexdigest())
+        if record is None:
+            raise ArchiveDamaged(f"{call.response} is not the answer that was archived: no metadata has its SHA-256")
+        if content_key is not None and record.content_key != content_key:
+            raise ArchiveDamaged(f"{call.response} answers another question than the session now asks")
+        return record, data.decode("utf-8", errors="surrogateescape")
+
+    def failures(self, call: Call) -> list[dict[str, Any]]:
+        """Return the archived errors of a call, in order."""
+        found = []
+        attempt = 1
+        while True:
+            if self.store.exists(call.error(attempt)):
+                found.append(json.loads(self.store.get(call.error(attempt))))
+            elif not self.store.exists(call.intent(attempt)):
+                return found
+            attempt += 1
+
+    def claim(self, call: Call, request: ModelRequest, content_key: str, owner: Owner) -> Intent:
+        """Write the intent of the next attempt and return it; among rivals exactly one gets each attempt.
+
+        Raises UnderWay while an earlier attempt's owner may live and its deadline has not passed.
+        """
+        deadline = datetime.now(UTC) + timedelta(seconds=request.timeout_s + DEADLINE_GRACE_S)
+        attempt = self._next_attempt(call)
+        while True:
+            self._refuse_if_under_way(call, attempt - 1, owner)
+            intent = Intent(
+                call=call.name,
+                attempt=attempt,
+                owner=owner.id,
+                content_key=content_key,
+                model=request.model,
+                sent_at=datetime.now(UTC),
+                deadline=deadline,
+            )
+            if self.store.put_if_absent(call.intent(attempt), intent.model_dump_json().encode()):
+                return intent
+            attempt += 1
+
+    def _refuse_if_under_way(self, call: Call, attempt: int, owner: Owner) -> None:
+        earlier = self.read_intent(call.intent(attempt)) if attempt > 0 else None
+        if earlier is not None and earlier.deadline > datetime.now(UTC) and owner.may_live(earlier.owner):
+            raise UnderWay(call, earlier.owner, (earlier.deadline - datetime.now(UTC)).total_seconds())
+
+    def read_intent(self, name: str) -> Intent | None:
+        """Return an intent by its name in the store, None if it is gone."""
+        try:
+            return Intent.model_validate_json(self.store.get(name))
+        except NotInStore:
+            return None
+
+    def commit(self, call: Call, intent: Intent, request: ModelRequest, answer: ModelAnswer) -> ArchivedCall:
+        """Make the answer durable and return its record; a rival's late answer is kept beside the committed one."""
+        data = answer.text.encode("utf-8", errors="surrogateescape")
+        record = _record(call, intent, request, answer, data)
+        sidecar = record.model_dump_json(indent=1).encode()
+        question = json.dumps(self._question(request, answer), ensure_ascii=False, indent=1).encode()
+        files = {call.request: question, call.metadata: sidecar, call.response: data}
+        if self.mirror is not None:
+            for name, content in files.items():
+                self.mirror.put_if_absent(name, content)
+        self.store.put_if_absent(call.request, question)
+        if not self.store.put_if_absent(call.metadata, sidecar):  # of an attempt that died before its response's link
+            self.store.put_if_absent(call.sidecar(intent.attempt), sidecar)
+        if not self.store.put_if_absent(call.response, data):
+            self.store.put_if_absent(call.rival("metadata", intent.attempt), sidecar)
+            self.store.put_if_absent(call.rival("response", intent.attempt), data)
+        self.store.remove(call.intent(intent.attempt))
+        return record
+
+    def record_failure(self, call: Call, intent: Intent, request: ModelRequest, failure: CallFailed) -> None:
+        """Archive what came instead of an answer; the intent is settled by it."""
+        error = {
+            "call": call.name,
+            "attempt": intent.attempt,
+            "owner": intent.owner,
+            "content_key": intent.content_key,
+            "model": request.model,
+            "at": datetime.now(UTC).isoformat(),
+            "sent_at": intent.sent_at.isoformat(),
+            "error_class": failure.error_class,
+            "kind": failure.kind,
+            "status": failure.status,
+            "counts_as_attempt": failure.counts_as_attempt,
+            "retry_after_s": failure.retry_after_s,
+            "sent": failure.sent,
+            "message": failure.message,
+            "body": failure.body,
+        }
+        self.store.put(call.error(intent.attempt), json.dumps(error, ensure_ascii=False, indent=1).encode())
+        self.store.remove(call.intent(intent.attempt))
+
+    def _next_attempt(self, call: Call) -> int:
+        attempt = 1
+        while self.store.exists(call.error(attempt)) or self.store.exists(call.intent(attempt)):
+            attempt += 1
+        return attempt
+
+    def _sidecar(self, call: Call, response_sha256: str) -> ArchivedCall | None:
+        names = [call.metadata, *(call.sidecar(attempt) for attempt in range(1, self._next_attempt(call) + 1))]
+        for name in names:
+            try:
+                record = ArchivedCall.model_validate_json(self.store.get(name))
+            except (NotInStore, ValueError):
+                continue
+            if record.response_sha256 == response_sha256:
+                return record
+        return None
+
+    def _question(self, request: ModelRequest, answer: ModelAnswer) -> dict[str, Any]:
+        references = []
+        for message in request.messages:
+            content = message.content.encode("utf-8", errors="surrogateescape")
+            key = sha256(content).hexdigest()
+            if key not in self._known_messages:
+                self.store.put_if_absent(layout.message(key), content)
+                self._known_messages.add(key)
+            references.append({"role": message.role, "content_sha256": key})
+        return {
+            "format": 1,
+            "model": request.model,
+            "messages": references,
+            "parameters": request.parameters,
+            "timeout_s": request.timeout_s,
+            "as_sent": answer.request_as_sent,
+        }
+
+
+def _record(call: Call, intent: Intent, request: ModelRequest, answer: ModelAnswer, data: bytes) -> ArchivedCall:
+    usage = answer.usage
+    known = (usage.prompt_tokens, usage.completion_tokens)
+    return ArchivedCall(
+        call=call.name,
+        number=call.number,
+        purpose=call.purpose,
+        ask=call.ask,
+        attempt=intent.attempt,
+        owner=intent.owner,
+        content_key=intent.content_key,
+        response_sha256=sha256(data).hexdigest(),
+        response_bytes=len(data),
+        finish_reason=answer.finish_reason,
+        model_requested=answer.model_requested,
+        model_answered=answer.model_answered,
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        cached_tokens=usage.cached_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
+        cost_usd=answer.cost_usd,
+        price_source=answer.price_source,
+        latency_ms=answer.latency_ms,
+        started_at=answer.started_at,
+        archived_at=datetime.now(UTC),
+        parameters=request.parameters,
+        dropped_parameters=answer.dropped_parameters,
+        model_forensics=answer.model_forensics,
+        response_metadata={
+            "response_time_ms": answer.latency_ms,
+            "tokens_used": sum(known) if None not in known else None,
+            "cost_usd": answer.cost_usd,
+        },
+        response_as_received=_without_text(answer.response_as_received, answer.text),
+    )
+
+
+def _without_text(body: str | None, text: str) -> Any:
+    """Return the vendor's body with the answer's text replaced by a reference, since that is archived already."""
+    if body is None:
+        return None
+
+    def replaced(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: replaced(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [replaced(item) for item in value]
+        return {"text_of": "response"} if value == text and text else value
+
+    try:
+        return replaced(json.loads(body))
+    except ValueError:
+        return body

@@ -1,0 +1,140 @@
+"""Which session a command means: the unfinished one goes on, a finished one stands, a changed experiment never mixes."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+from uuid import uuid4
+
+from discernus import __version__
+from discernus.experiments.definition import Definition
+from discernus.experiments.freezing import differences, freeze
+from discernus.experiments.location import project_of
+from discernus.experiments.plan import make_plan
+from discernus.sessions import layout
+from discernus.sessions.owners import Lock
+from discernus.sessions.session import Session, SessionFacts
+from discernus.sessions.store import LocalStore
+
+HIDDEN = ".discernus"  # in the projects folder: the store's id, the embedded server's state, the locks of the living
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A session that the command may mean. ``changes`` tells what differs between its snapshot and the live files."""
+
+    session: Session
+    state: Literal["unfinished", "partial", "complete"]
+    changes: tuple[str, ...]
+
+
+def store_id(projects_dir: Path) -> str:
+    """Return the id of the store, made at its first use; queues carry it, so that no worker serves a foreign store."""
+    store = LocalStore(projects_dir / HIDDEN)
+    fresh = json.dumps({"format": 1, "store": uuid4().hex[:12]}).encode()
+    store.put_if_absent("store.json", fresh)
+    return str(json.loads(store.get("store.json"))["store"])
+
+
+def sessions_folder(projects_dir: Path, folder: Path) -> Path:
+    """Return where an experiment's sessions lie: beside it, or in project ``local`` if it lies outside."""
+    return projects_dir / project_of(folder) / "experiments" / folder.name / "sessions"
+
+
+def sessions_in(folder: Path) -> list[Session]:
+    """Return the sessions of a sessions folder, oldest first; a freezing that was cut off is not a session."""
+    if not folder.is_dir():
+        return []
+    paths = sorted(path for path in folder.iterdir() if (path / layout.SESSION).is_file())
+    return [Session(path) for path in paths]
+
+
+def state_of(session: Session) -> Literal["unfinished", "partial", "complete"]:
+    """Return whether there is anything left to do for the session."""
+    status, _ = session.noted_status()
+    if status == "complete":
+        return "complete"
+    return "partial" if status == "partial" else "unfinished"
+
+
+def find_session(projects_dir: Path, folder: Path, definition: Definition, *, same_plan: bool) -> Choice | None:
+    """Return the newest session of these files; with ``same_plan`` only one of the same models and runs."""
+    source = source_of(projects_dir, folder)
+    for session in reversed(sessions_in(sessions_folder(projects_dir, folder))):
+        if session.facts.source != source:
+            continue
+        frozen = session.definition
+        plan = (frozen.experiment.models, frozen.experiment.runs_per_model)
+        if same_plan and plan != (definition.experiment.models, definition.experiment.runs_per_model):
+            continue
+        return Choice(session, state_of(session), differences(frozen, definition))
+    return None
+
+
+def source_of(projects_dir: Path, folder: Path) -> str:
+    """Return how a session names its author's files: by the path in the projects folder, else the whole path."""
+    try:
+        return folder.resolve().relative_to(projects_dir.resolve()).as_posix()
+    except ValueError:
+        return str(folder.resolve())
+
+
+def opening_lock(projects_dir: Path, folder: Path) -> Lock:
+    """Return the lock under which a session is chosen or opened, so that two starters do not open two."""
+    return Lock(projects_dir / HIDDEN / "locks" / f"{project_of(folder)}.{folder.name}.opening.lock")
+
+
+def open_session(
+    projects_dir: Path,
+    folder: Path,
+    definition: Definition,
+    *,
+    concurrency: int,
+    call_timeout_s: float,
+    mirror: Path | None,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Session:
+    """Freeze the definition into a new session and return it; its facts are written last and make it a session."""
+    sessions = sessions_folder(projects_dir, folder)
+    created = now()
+    while (sessions / _name(created)).exists():
+        created += timedelta(seconds=1)
+    session = Session(sessions / _name(created), mirror)
+    for name, data in freeze(definition, folder).items():
+        session.store.put(name, data)
+    experiment = definition.experiment
+    plan = make_plan(
+        [document.id for document in definition.documents],
+        list(experiment.models),
+        list(experiment.variants),
+        experiment.runs_per_model,
+    )
+    facts = SessionFacts(
+        project=project_of(folder),
+        experiment=folder.name,
+        session=_name(created),
+        store=store_id(projects_dir),
+        source=source_of(projects_dir, folder),
+        created_at=created,
+        analyses=len(plan),
+        concurrency=concurrency,
+        models=experiment.models,
+        call_timeout_s=call_timeout_s,
+        versions={
+            "discernus": __version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("temporalio", "litellm", "pydantic")},
+        },
+    )
+    session.store.put(layout.SESSION, facts.model_dump_json(indent=1).encode())
+    return session
+
+
+def _name(created: datetime) -> str:
+    return f"session_{created:%Y%m%d_%H%M%S}"

@@ -1,0 +1,163 @@
+"""A session, opened from its folder: its facts, its frozen inputs, its plan and its archive."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from discernus.experiments.definition import Definition
+from discernus.experiments.freezing import thaw
+from discernus.experiments.plan import Analysis, make_plan
+from discernus.extraction.extract import Extraction
+from discernus.sessions import layout
+from discernus.sessions.archive import Archive, Intent
+from discernus.sessions.store import LocalStore, NotInStore, Store
+
+
+class SessionFacts(BaseModel):
+    """What was settled when the session was opened; ``source`` is where its author's files lie."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = 3
+    project: str
+    experiment: str
+    session: str
+    store: str
+    source: str
+    created_at: datetime
+    analyses: int
+    concurrency: int
+    models: tuple[str, ...]
+    call_timeout_s: float
+    versions: dict[str, str]
+
+
+class Extracted(BaseModel):
+    """What was read from one analysis's answer, and from which answer: a file of ``extracted/``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    format: int = 1
+    number: int
+    document: str
+    model: str
+    variant: str
+    run: int
+    call: str
+    second_call: str | None
+    response_sha256: str
+    extraction: Extraction
+
+
+class Parked(BaseModel):
+    """An analysis that could not be had, and why. ``released`` means that it may be tried afresh."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = 1
+    number: int
+    error_class: str
+    reason: str
+    passing: bool
+    passes: Literal[1, 2]
+    failures: int
+    at: datetime
+    released: bool = False
+
+
+class Session:
+    """One session in its folder; ``mirror`` is a folder that gets a second copy of each answer."""
+
+    def __init__(self, folder: Path, mirror: Path | None = None) -> None:
+        self.folder = folder
+        self.store: Store = LocalStore(folder)
+        parts = folder.resolve().parts
+        copy = LocalStore(mirror.joinpath(*parts[-5:])) if mirror is not None else None
+        self.archive = Archive(self.store, copy)
+
+    @cached_property
+    def facts(self) -> SessionFacts:
+        return SessionFacts.model_validate_json(self.store.get(layout.SESSION))
+
+    @cached_property
+    def definition(self) -> Definition:
+        return thaw(self.store.get)
+
+    @cached_property
+    def plan(self) -> list[Analysis]:
+        definition = self.definition
+        experiment = definition.experiment
+        return make_plan(
+            [document.id for document in definition.documents],
+            list(experiment.models),
+            list(experiment.variants),
+            experiment.runs_per_model,
+        )
+
+    @property
+    def name(self) -> str:
+        return "/".join((self.facts.project, self.facts.experiment, self.facts.session))
+
+    def analysis(self, number: int) -> Analysis:
+        """Return the analysis with that plan number."""
+        return self.plan[number - 1]
+
+    def extracted(self, number: int) -> Extracted | None:
+        """Return what was read of an analysis, None if nothing was yet."""
+        try:
+            return Extracted.model_validate_json(self.store.get(layout.extracted(number)))
+        except NotInStore:
+            return None
+
+    def parked(self, number: int) -> Parked | None:
+        """Return the record of a parked analysis, released or not."""
+        try:
+            return Parked.model_validate_json(self.store.get(layout.parked(number)))
+        except NotInStore:
+            return None
+
+    def release_parked(self) -> int:
+        """Let everything that is parked be tried afresh; return how many that are."""
+        released = 0
+        for name in self.store.names(layout.PARKED):
+            record = Parked.model_validate_json(self.store.get(f"{layout.PARKED}/{name}"))
+            if not record.released and not self.store.exists(layout.extracted(record.number)):
+                self.park(record.model_copy(update={"released": True}))
+                released += 1
+        return released
+
+    def park(self, record: Parked) -> None:
+        """Write down that an analysis cannot be had for now."""
+        self.store.put(layout.parked(record.number), record.model_dump_json(indent=1).encode())
+
+    def unpark(self, number: int) -> None:
+        """Forget that the analysis was parked: it has been answered."""
+        self.store.remove(layout.parked(number))
+
+    def note_status(self, status: str, reason: str) -> None:
+        """Keep the status of a session that is not sealed: running, paused and why."""
+        note = {"status": status, "reason": reason, "at": datetime.now(UTC).isoformat()}
+        self.store.put(layout.STATUS, json.dumps(note, ensure_ascii=False, indent=1).encode())
+
+    def noted_status(self) -> tuple[str, str]:
+        """Return the last noted status and its reason; ``running`` if none was ever noted."""
+        try:
+            note = json.loads(self.store.get(layout.STATUS))
+        except NotInStore:
+            return "running", ""
+        return str(note["status"]), str(note["reason"])
+
+    def reached(self, stage: str) -> bool:
+        """Return whether the stage's checkpoint is there."""
+        return self.store.exists(layout.checkpoint(stage))
+
+    def intents(self) -> list[Intent]:
+        """Return the intents that led to neither an answer nor an error: in flight, or in doubt."""
+        found = (self.archive.read_intent(f"{layout.INTENTS}/{name}") for name in self.store.names(layout.INTENTS))
+        return [intent for intent in found if intent is not None]

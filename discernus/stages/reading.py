@@ -1,0 +1,84 @@
+"""From an archived answer to a file of scores, and the page that a person reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from discernus.experiments.framework import Framework
+from discernus.extraction.extract import Extraction, ask_again, extract, from_second_model, needs_second_model
+from discernus.sessions import layout
+from discernus.sessions.archive import ArchivedCall
+from discernus.sessions.layout import Call
+from discernus.sessions.session import Extracted, Session
+
+
+@dataclass(frozen=True)
+class Read:
+    """What an answer gave; ``next`` says whether more may be had of it. Scores stand in the framework's order."""
+
+    next: Literal["done", "second_model", "ask_again"]
+    scored: int
+    scores: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class _Answer:
+    ask: int
+    record: ArchivedCall
+    extraction: Extraction
+    second: Call | None
+
+
+def read_answer(session: Session, number: int, ask: int, *, final: bool) -> Read:
+    """Read the answer to an ask and write what it says, unless another look at it should come first.
+
+    ``final`` takes what there is: the best reading over all asks so far.
+    """
+    definition = session.definition
+    answer = _read(session, definition.framework, number, ask)
+    if not final and answer.second is None:
+        if needs_second_model(answer.extraction) and definition.experiment.extraction_model is not None:
+            return _outcome("second_model", answer.extraction, definition.framework)
+        if ask_again(answer.extraction) is not None:
+            return _outcome("ask_again", answer.extraction, definition.framework)
+    earlier = [_read(session, definition.framework, number, before) for before in range(ask)]
+    best = max([*earlier, answer], key=lambda one: (len(one.extraction.scores), one.ask))
+    _write(session, number, best)
+    return _outcome("done", best.extraction, definition.framework)
+
+
+def _read(session: Session, framework: Framework, number: int, ask: int) -> _Answer:
+    call = Call(number, "analysis", ask)
+    found = session.archive.look_up(call)
+    if found is None:
+        raise FileNotFoundError(f"{session.name}: {call.response} is not in the archive; run the session again")
+    record, text = found
+    extraction = extract(text, framework, finish_reason=record.finish_reason)
+    second_call = Call(number, "extraction", ask)
+    second = session.archive.look_up(second_call)
+    if second is None:
+        return _Answer(ask, record, extraction, None)
+    merged = from_second_model(second[1], extraction, framework, first_answer=text)
+    return _Answer(ask, record, merged, second_call)
+
+
+def _write(session: Session, number: int, answer: _Answer) -> None:
+    analysis = session.analysis(number)
+    extracted = Extracted(
+        number=number,
+        document=analysis.document,
+        model=analysis.model,
+        variant=analysis.variant,
+        run=analysis.run,
+        call=answer.record.call,
+        second_call=answer.second.name if answer.second is not None else None,
+        response_sha256=answer.record.response_sha256,
+        extraction=answer.extraction,
+    )
+    session.store.put(layout.extracted(number), extracted.model_dump_json(indent=1).encode(), durable=False)
+
+
+def _outcome(next_: Literal["done", "second_model", "ask_again"], extraction: Extraction, framework: Framework) -> Read:
+    scores = tuple(extraction.scores.get(dimension.name) for dimension in framework.dimensions)
+    return Read(next_, len(extraction.scores), scores)

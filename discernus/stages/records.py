@@ -1,0 +1,135 @@
+"""A session's analyses as records: what was read of each answer, joined with its call, its document and its metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from discernus.experiments.framework import Framework
+from discernus.experiments.plan import Analysis
+from discernus.extraction.extract import Extraction
+from discernus.reports.records import AnalysisRecord
+from discernus.sessions import layout
+from discernus.sessions.archive import ArchivedCall
+from discernus.sessions.layout import Call
+from discernus.sessions.session import Session
+from discernus.statistics.formulas import compute, named_values
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What the session's archived calls add up to; ``unpriced`` calls have no known cost and count in no sum."""
+
+    calls: int
+    cost_usd: float
+    unpriced: int
+
+
+def session_records(session: Session) -> Iterator[AnalysisRecord]:
+    """Yield a record for every analysis of the plan, in its order."""
+    for analysis in session.plan:
+        yield analysis_record(session, analysis)
+
+
+def analysis_record(session: Session, analysis: Analysis) -> AnalysisRecord:
+    """Return the record of one analysis: scored, partial, parked or pending."""
+    definition = session.definition
+    metadata = _metadata(session)[analysis.document]
+    asked = definition.experiment.settings_of(analysis.model).parameters()
+    extracted = session.extracted(analysis.number)
+    if extracted is None:
+        parked = session.parked(analysis.number)
+        held = parked is not None and not parked.released
+        return AnalysisRecord(
+            number=analysis.number,
+            document=analysis.document,
+            metadata=metadata,
+            model_requested=analysis.model,
+            variant=analysis.variant,
+            run=analysis.run,
+            status="parked" if held else "pending",
+            reason=f"{parked.error_class}: {parked.reason}" if parked is not None and held else "not analysed yet",
+            parameters=asked,
+        )
+    call = archived(session, extracted.call)
+    extraction = extracted.extraction
+    derived, derived_missing = derived_metrics(definition.framework, extraction)
+    return AnalysisRecord(
+        number=analysis.number,
+        document=analysis.document,
+        metadata=metadata,
+        model_requested=analysis.model,
+        model_answered=call.model_answered,
+        variant=analysis.variant,
+        run=analysis.run,
+        status="scored" if extraction.status == "complete" else "partial",
+        reason="; ".join(extraction.problems) if extraction.status == "none" else "",
+        scores=extraction.scores,
+        confidence=extraction.confidence,
+        salience=extraction.salience,
+        labels=extraction.labels,
+        missing=extraction.missing,
+        derived=derived,
+        derived_missing=derived_missing,
+        evidence=extraction.evidence,
+        route=extraction.route,
+        finish_reason=call.finish_reason,
+        prompt_tokens=call.prompt_tokens,
+        completion_tokens=call.completion_tokens,
+        cached_tokens=call.cached_tokens,
+        reasoning_tokens=call.reasoning_tokens,
+        cost_usd=call.cost_usd,
+        latency_ms=call.latency_ms,
+        answered_at=call.archived_at.isoformat(timespec="milliseconds"),
+        ask=call.ask,
+        parameters=asked,
+        dropped_parameters=call.dropped_parameters,
+    )
+
+
+def derived_metrics(framework: Framework, extraction: Extraction) -> tuple[dict[str, float], dict[str, str]]:
+    """Return the framework's metrics that can be computed, and for the others why not."""
+    values = {
+        (dimension, role): value
+        for role, by_dimension in (
+            ("score", extraction.scores),
+            ("confidence", extraction.confidence),
+            ("salience", extraction.salience),
+        )
+        for dimension, value in by_dimension.items()
+    }
+    metrics = framework.derived_metrics
+    names = [dimension.name for dimension in framework.dimensions]
+    computed = compute(metrics, named_values(metrics, values, names))
+    found = {name: result.value for name, result in computed.items() if result.value is not None}
+    missing = {name: result.reason or "" for name, result in computed.items() if result.value is None}
+    return found, missing
+
+
+def archived(session: Session, call_name: str) -> ArchivedCall:
+    """Return the record of an archived call by its name."""
+    number, _, ask = call_name.partition("_ask")
+    found = session.archive.look_up(Call(int(number), "analysis", int(ask or 0)))
+    if found is None:
+        raise FileNotFoundError(f"{session.name}: the answer of call {call_name} is not in the archive")
+    return found[0]
+
+
+def all_calls(session: Session) -> Iterator[ArchivedCall]:
+    """Yield every archived call, rivals' included, in the order of their names."""
+    for name in session.store.names(layout.ARCHIVE):
+        if name.startswith(("metadata_", "rival_metadata_")) and name.endswith(".json"):
+            yield ArchivedCall.model_validate_json(session.store.get(f"{layout.ARCHIVE}/{name}"))
+
+
+def totals(session: Session) -> Totals:
+    """Return how many calls were archived and what they cost."""
+    costs = [call.cost_usd for call in all_calls(session)]
+    known = [cost for cost in costs if cost is not None]
+    return Totals(len(costs), sum(known), len(costs) - len(known))
+
+
+@lru_cache(maxsize=64)
+def _metadata(session: Session) -> dict[str, dict[str, str]]:
+    return {document.id: document.metadata for document in session.definition.documents}

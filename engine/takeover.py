@@ -1,0 +1,72 @@
+"""After a crash: what the dead worker had started is given back at once, instead of after its heartbeat timeout.
+
+Only for a session whose owner lock is ours: then whatever still counts as started was started by the dead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import structlog
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.enums.v1 import PendingActivityState
+from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse, ResetStickyTaskQueueRequest
+from temporalio.client import Client
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
+
+log = structlog.get_logger()
+
+
+async def give_back(client: Client, workflow_id: str) -> int:
+    """Fail, retryably, every started activity of the session and its batches; return how many there were."""
+    parent = await _describe(client, workflow_id)
+    if parent is None:
+        return 0
+    children = [child.workflow_id for child in parent.pending_children]
+    descriptions = [parent, *await asyncio.gather(*(_describe(client, child) for child in children))]
+    counts = await asyncio.gather(*(_give_back_one(client, found) for found in descriptions if found is not None))
+    return sum(counts)
+
+
+async def _give_back_one(client: Client, description: DescribeWorkflowExecutionResponse) -> int:
+    execution = description.workflow_execution_info.execution
+    await client.workflow_service.reset_sticky_task_queue(
+        ResetStickyTaskQueueRequest(
+            namespace=client.namespace,
+            execution=WorkflowExecution(workflow_id=execution.workflow_id, run_id=execution.run_id),
+        )
+    )
+    started = [
+        pending.activity_id
+        for pending in description.pending_activities
+        if pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
+    ]
+    results = await asyncio.gather(
+        *(_fail(client, execution.workflow_id, execution.run_id, activity_id) for activity_id in started)
+    )
+    return sum(results)
+
+
+async def _fail(client: Client, workflow_id: str, run_id: str, activity_id: str) -> bool:
+    handle = client.get_async_activity_handle(workflow_id=workflow_id, run_id=run_id, activity_id=activity_id)
+    died = ApplicationError(
+        "the worker that ran this died", type="worker_died", next_retry_delay=timedelta(milliseconds=10)
+    )
+    try:
+        await handle.fail(died)
+    except RPCError as refused:
+        log.info("activity_not_given_back", activity=activity_id, reason=refused.message)
+        return False
+    return True
+
+
+async def _describe(client: Client, workflow_id: str) -> DescribeWorkflowExecutionResponse | None:
+    try:
+        description = await client.get_workflow_handle(workflow_id).describe()
+    except RPCError as refused:
+        if refused.status == RPCStatusCode.NOT_FOUND:
+            return None
+        raise
+    return description.raw_description
