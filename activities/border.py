@@ -105,6 +105,15 @@ class CallOrder(Border):
     again: bool = False
 
 
+class ExtractOrder(Border):
+    """One answer to be read. ``final`` takes what there is, without asking for another look."""
+
+    key: SessionKey
+    number: int
+    ask: int
+    final: bool
+
+
 class CallOutcome(Border):
     """How a call ended: ``answered`` (archived), ``parked`` (see fault_recovery), or ``stop`` (the session pauses)."""
 

@@ -20,7 +20,7 @@ from activities.border import (
     READ_PLAN,
     SEAL,
     SYNTHESISE,
-    CallOrder,
+    ExtractOrder,
     ExtractOutcome,
     Planned,
     PlanPage,
@@ -70,10 +70,10 @@ class Steps:
         )
 
     @activity.defn(name=EXTRACT)
-    async def extract(self, order: CallOrder, final: bool) -> ExtractOutcome:
+    async def extract(self, order: ExtractOrder) -> ExtractOutcome:
         """Read the scores out of an archived answer."""
         session = self._workplace.session(order.key)
-        reading = await asyncio.to_thread(read_answer, session, order.number, order.ask, final=final)
+        reading = await asyncio.to_thread(read_answer, session, order.number, order.ask, final=order.final)
         return ExtractOutcome(
             next=reading.next, scored=reading.scored, dimensions=len(reading.scores), scores=reading.scores
         )

@@ -1,4 +1,4 @@
-"""Operational logs: JSON lines in the session's logs folder, rotated and compressed; configured by entry points only."""
+"""Operational logs: JSON lines in the session's logs folder, rotated and compressed; set up by entry points only."""
 
 from __future__ import annotations
 

@@ -225,7 +225,7 @@ def test_a_mistake_in_the_experiment_is_named_with_its_line_and_cure(
         ("---\n\ttitle: a\n---\n", "YAML cannot be read"),
         ("---\ntitle: \x07\n---\n", "YAML cannot be read"),
         ("---\na: &x [1]\nb: *x\n---\n", "alias"),
-        ("---\ntitle: " + "[" * 2000 + "\n---\n", "YAML cannot be read"),
+        ("---\ntitle: " + "[" * 500 + "\n---\n", "YAML cannot be read"),
     ],
 )
 def test_front_matter_that_cannot_be_read_is_one_problem_and_no_crash(tmp_path: Path, text: str, what: str) -> None:
@@ -272,16 +272,10 @@ def test_all_mistakes_of_all_files_are_named_at_once(tmp_path: Path) -> None:
     assert [(problem.file, problem.line) for problem in errors] == [
         ("weather/experiment.md", 6),
         ("weather/experiment.md", 7),
-        ("weather/framework.md", 9),
+        ("weather/framework.md", 10),
         ("weather/corpus/three.txt", None),
         ("weather/corpus.csv", 3),
-    ] or {(problem.file) for problem in errors} == {
-        "weather/experiment.md",
-        "weather/framework.md",
-        "weather/corpus/three.txt",
-        "weather/corpus.csv",
-    }
-    assert len(errors) == 5
+    ]
 
 
 def test_a_framework_of_one_variant_needs_no_name_for_it(tmp_path: Path) -> None:

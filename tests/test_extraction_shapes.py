@@ -212,6 +212,7 @@ def test_a_cut_value_is_not_vouched_for_by_an_equal_one_elsewhere() -> None:
         '{"note": "a\nb", "fear_score": 0.4, "hope_score": 0.5}',
         '{"note": "she said "hope" to us", "fear_score": 0.4, "hope_score": 0.5}',
         '{"fear_score": 0.4, // low\n "hope_score": 0.5}',
+        '{"fear_score": 0.4 // low\n, "hope_score": 0.5 /* mid */}',
         '{"list": [1, 2}, "fear_score": 0.4, "hope_score": 0.5}',
     ],
 )

@@ -23,6 +23,7 @@ with workflow.unsafe.imports_passed_through():  # pydantic models: validated by 
         BatchProgress,
         CallOrder,
         CallOutcome,
+        ExtractOrder,
         ExtractOutcome,
         Planned,
         PlanPage,
@@ -126,7 +127,6 @@ class BatchWorkflow:
                 start_to_close_timeout=timedelta(seconds=start.call_timeout_s + policies.CALL_GRACE_S),
                 heartbeat_timeout=policies.HEARTBEAT_TIMEOUT,
                 retry_policy=policies.CALL_RETRY,
-                summary=analysis.label,
             )
         except ActivityError as failed:
             if is_cancelled_exception(failed):
@@ -142,7 +142,7 @@ class BatchWorkflow:
     async def _extract(self, analysis: Planned, ask: int, *, final: bool) -> ExtractOutcome:
         outcome: ExtractOutcome = await workflow.execute_local_activity(
             EXTRACT,
-            args=[CallOrder(key=self._batch.start.key, number=analysis.number, ask=ask), final],
+            ExtractOrder(key=self._batch.start.key, number=analysis.number, ask=ask, final=final),
             result_type=ExtractOutcome,
             start_to_close_timeout=policies.LOCAL_STEP_TIMEOUT,
             retry_policy=policies.STEP_RETRY,

@@ -62,36 +62,36 @@ def read_front_matter(text: str, problems: ProblemList) -> FrontMatter | None:
 
 
 def _load(written: str, body: str, problems: ProblemList) -> FrontMatter | None:
-    loader = _Loader(written)
     try:
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(written)):
-            problems.error(None, "the front matter uses a YAML alias (*name)", "write the value out where it is used")
-            return None
-        node = loader.get_single_node()
-        if not isinstance(node, yaml.MappingNode):
-            problems.error(2, "the front matter has no settings", "write one `key: value` on each line")
-            return None
-        before = len(problems.found)
-        lines: dict[Path, int] = {}
-        _note_lines(node, (), lines, problems)
-        if len(problems.found) > before:
-            return None
-        values = loader.construct_document(node)
-        json.dumps(values, ensure_ascii=False, default=str).encode()
+        return _compose(written, body, problems)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = f"the YAML cannot be read: {error.problem or error.context}"
         problems.error(mark.line + 2 if mark else None, what, _cure(error.problem or ""))
-        return None
     except yaml.reader.ReaderError as error:
         line = written.count("\n", 0, error.position) + 2
         problems.error(line, f"the YAML cannot be read: {error.reason}", "take the character out")
-        return None
     except (RecursionError, ValueError) as error:
         problems.error(None, f"the YAML cannot be read: {error}", "write it more simply")
+    return None
+
+
+def _compose(written: str, body: str, problems: ProblemList) -> FrontMatter | None:
+    if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(written)):
+        problems.error(None, "the front matter uses a YAML alias (*name)", "write the value out where it is used")
         return None
-    finally:
-        loader.dispose()
+    loader = _Loader(written)
+    node = loader.get_single_node()
+    if not isinstance(node, yaml.MappingNode):
+        problems.error(2, "the front matter has no settings", "write one `key: value` on each line")
+        return None
+    before = len(problems.found)
+    lines: dict[Path, int] = {}
+    _note_lines(node, (), lines, problems)
+    if len(problems.found) > before:
+        return None
+    values = loader.construct_document(node)
+    json.dumps(values, ensure_ascii=False, default=str).encode()
     return FrontMatter(values, lines, body)
 
 

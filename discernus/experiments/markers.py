@@ -74,7 +74,7 @@ def _after_label(prompt: str, own: Sequence[str], labels: Sequence[str]) -> str:
 
 def _label_pattern(label: str) -> re.Pattern[str]:
     words = [re.escape(word.rstrip("s")) + "s?" for word in label.split()]
-    return re.compile(r"\b" + r"[\s_-]+".join(words) + r"\b\**(?:\s*\([^)\n]*\))?\**\s*:", re.IGNORECASE)
+    return re.compile(r"\b" + r"[\s_-]+".join(words) + r"\b\*{0,3}(?:\s?\([^)\n]{0,80}\))?\*{0,3}\s?:", re.IGNORECASE)
 
 
 def _words(text: str) -> tuple[str, ...]:

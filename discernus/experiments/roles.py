@@ -5,6 +5,7 @@ Only the words for roles are known here; the names of dimensions always come fro
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from discernus.experiments.framework import Role
 
@@ -34,12 +35,14 @@ ROLE_WORDS: dict[str, Role] = {
 _LONGEST_FIRST = sorted(ROLE_WORDS, key=len, reverse=True)
 
 
+@lru_cache(maxsize=8192)
 def snake_case(name: str) -> str:
     """Return a name in the one form in which names are compared: ``Tribal Dominance`` is ``tribal_dominance``."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name.strip())
     return re.sub(r"[\W_]+", "_", spaced).strip("_").lower()
 
 
+@lru_cache(maxsize=8192)
 def split_role(key: str) -> tuple[str, Role | None]:
     """Return what a single key is about and its role: ``hope_score`` is (hope, score), ``salience`` is ("", salience).
 

@@ -18,9 +18,9 @@ REPAIR_LIMIT = 400_000  # characters; json_repair is linear, but an answer beyon
 
 _OPENING = re.compile(r"""\{\s*(?:["'“}]|//|[^\W\d]\w*\s*:)|\[\s*\{""")
 _NUMBER = r"[-+−]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
-_VALUE = rf"""\s*:\s*["']?(?P<value>{_NUMBER}|null|None)["']?(?=\s*(?:,(?!\d)|[}}\]"'`<]))"""
+_VALUE = rf"""\s*:\s*["']?(?P<value>{_NUMBER}|null|None)["']?(?=\s*(?:,(?!\d)|//|/\*|[}}\]"'`<]))"""
 _WRITTEN = re.compile(r"""(?P<quote>["'])(?P<key>[^"'\\\n]{1,200})(?P=quote)""" + _VALUE)
-_WRITTEN_UNQUOTED = re.compile(r"(?P<key>[^\W\d]\w*)" + _VALUE)
+_WRITTEN_UNQUOTED = re.compile(r"\b(?P<key>[^\W\d]\w{0,199})" + _VALUE)
 _UNQUOTED = re.compile(r"\{\s*[^\W\d]\w*\s*:")
 _MARK = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[{}\[\]]', re.DOTALL)
 _CUT_VALUE = re.compile(r"""(?:"[^"\\]*"\s*:\s*)?[-+.\w]*\s*\Z""")

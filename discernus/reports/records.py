@@ -10,8 +10,9 @@ from discernus.extraction.extract import Route
 class AnalysisRecord(BaseModel):
     """One analysis with all that is known of it. Unknown is None, missing is absent; nothing is filled in.
 
-    ``status``: scored (each dimension has a score or was found to have no coverage), partial (some are missing), parked
-    (given up for now, ``reason`` says why) or pending. ``ask`` is 0 for the first question, more after unusable answers.
+    ``status``: scored (each dimension has a score, or was found to have no coverage), partial (some are missing),
+    parked (given up for now; ``reason`` says why) or pending. ``ask`` is 0 for the first question, more after unusable
+    answers.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())

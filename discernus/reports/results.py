@@ -5,6 +5,7 @@ work by line see one ending. A cell is written as it is, even where a spreadshee
 not altered, and the dictionary says so.
 """
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,8 @@ from discernus.canonical import canonical_json
 from discernus.experiments.framework import Framework
 from discernus.extraction.names import label_names
 from discernus.reports.records import AnalysisRecord
+
+_TO_QUOTE = re.compile(r'[,"\r\n]')
 
 
 @dataclass(frozen=True)
@@ -174,5 +177,4 @@ def _cell(value: Any) -> str:
 
 
 def _quoted(cell: str) -> str:
-    plain = not any(mark in cell for mark in ',"\r\n') and cell == cell.strip()
-    return cell if plain else '"' + cell.replace('"', '""') + '"'
+    return cell if _TO_QUOTE.search(cell) is None else '"' + cell.replace('"', '""') + '"'

@@ -173,9 +173,10 @@ class Archive:
         if self.mirror is not None:
             for name, content in files.items():
                 self.mirror.put_if_absent(name, content)
-        self.store.put_if_absent(call.request, question)
-        if not self.store.put_if_absent(call.metadata, sidecar):  # of an attempt that died before its response's link
-            self.store.put_if_absent(call.sidecar(intent.attempt), sidecar)
+        self.store.put_if_absent(call.request, question, with_next=True)
+        if not self.store.put_if_absent(call.metadata, sidecar, with_next=True):
+            # of an attempt that died before the link of its response, or of a rival at this very moment
+            self.store.put_if_absent(call.sidecar(intent.attempt), sidecar, with_next=True)
         if not self.store.put_if_absent(call.response, data):
             self.store.put_if_absent(call.rival("metadata", intent.attempt), sidecar)
             self.store.put_if_absent(call.rival("response", intent.attempt), data)

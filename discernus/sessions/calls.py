@@ -71,17 +71,9 @@ class Calls:
         Raises CallFailed (archived as an error), UnderWay, NoRoom, or ArchiveDamaged. Cancelling the caller does not
         cancel the call: what has been sent is waited for and archived.
         """
-        found = await self._in_thread(archive.look_up, call, content_key)
-        if found is not None:
-            return Obtained(*found, reused=True)
         key = (session, call)
         task = self._in_flight.get(key)
         if task is None:
-            if archive.store.free_bytes() < self._minimum_free_bytes:
-                raise NoRoom(
-                    f"less than {self._minimum_free_bytes // 1_000_000} MB are free where answers are archived; "
-                    "make room, then run the same command again"
-                )
             task = asyncio.create_task(self._ask(archive, session, call, content_key, request))
             self._in_flight[key] = task
             task.add_done_callback(partial(self._landed, key))
@@ -112,6 +104,14 @@ class Calls:
             task.exception()  # its caller may be gone; asked for here so that asyncio does not warn of it
 
     def _claim(self, archive: Archive, call: Call, content_key: str, request: ModelRequest) -> Intent | Obtained:
+        found = archive.look_up(call, content_key)
+        if found is not None:
+            return Obtained(*found, reused=True)
+        if archive.store.free_bytes() < self._minimum_free_bytes:
+            raise NoRoom(
+                f"less than {self._minimum_free_bytes // 1_000_000} MB are free where answers are archived; "
+                "make room, then run the same command again"
+            )
         intent = archive.claim(call, request, content_key, self._owner)
         found = archive.look_up(call, content_key)
         if found is None:

@@ -57,7 +57,7 @@ class Call:
         return f"{ARCHIVE}/metadata_{self.name}.json"
 
     def sidecar(self, attempt: int) -> str:
-        """Return where an attempt's metadata lies when an earlier one, cut off before its commit, has the first name."""
+        """Return where an attempt's metadata lies where an earlier one, cut off before its commit, has the name."""
         return f"{ARCHIVE}/metadata_{self.name}_try{attempt}.json"
 
     def error(self, attempt: int) -> str:

@@ -1,4 +1,4 @@
-"""Which session a command means: the unfinished one goes on, a finished one stands, a changed experiment never mixes."""
+"""Which session a command means: an unfinished one goes on, a finished one stands, a changed one never mixes."""
 
 from __future__ import annotations
 

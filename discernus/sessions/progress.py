@@ -66,7 +66,7 @@ class ProgressReader:
         self._read_new(done)
         self._read_costs()
         in_flight, in_doubt = self._split_intents()
-        parked = [name for name in session.store.names(layout.PARKED)]
+        parked = session.store.names(layout.PARKED)
         numbers = {name.removeprefix("extracted_") for name in done}
         status, reason = session.noted_status()
         known = [cost for cost in self._costs.values() if cost is not None]

@@ -24,8 +24,11 @@ class NotInStore(KeyError):
 class Store(Protocol):
     """Bytes under slash-separated names. ``durable`` means: survives a power cut once the call has returned."""
 
-    def put_if_absent(self, name: str, data: bytes, *, durable: bool = True) -> bool:
-        """Store ``data`` unless the name is taken; return whether it was stored. Atomic among all writers."""
+    def put_if_absent(self, name: str, data: bytes, *, with_next: bool = False) -> bool:
+        """Store ``data`` durably unless the name is taken; return whether it was stored. Atomic among all writers.
+
+        ``with_next`` lets the name become durable together with the next durable write to the same folder.
+        """
         ...
 
     def put(self, name: str, data: bytes, *, durable: bool = True) -> None:
@@ -73,16 +76,16 @@ class LocalStore:
             raise ValueError(f"{name!r} is not a name inside the store")
         return self.root / name
 
-    def put_if_absent(self, name: str, data: bytes, *, durable: bool = True) -> bool:
+    def put_if_absent(self, name: str, data: bytes, *, with_next: bool = False) -> bool:
         target = self.path(name)
-        temporary = self._write_beside(target, data, durable)
+        temporary = self._write_beside(target, data, durable=True)
         try:
             os.link(temporary, target)
         except FileExistsError:
             return False
         finally:
             temporary.unlink()
-        if durable:
+        if not with_next:
             _sync_folder(target.parent)
         return True
 

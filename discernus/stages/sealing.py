@@ -11,11 +11,10 @@ from typing import Literal
 
 from discernus import __version__
 from discernus.canonical import canonical_json
-from discernus.reports.records import AnalysisRecord
 from discernus.sessions import layout
-from discernus.sessions.session import Session
+from discernus.sessions.session import Extracted, Session
 from discernus.sessions.store import TEMPORARY_PREFIX
-from discernus.stages.records import session_records, totals
+from discernus.stages.records import totals
 
 # What goes on changing after a seal, or says what the seal itself says.
 UNSEALED = (layout.OWNER_LOCK, layout.STATUS, "logs/", f"{layout.STATE}/seal_")
@@ -38,7 +37,7 @@ class Sealed:
 def seal(session: Session) -> Sealed:
     """Write the next seal and return it; a session that has not changed since its last seal keeps that one."""
     counts = totals(session)
-    missing = sum(_is_missing(record) for record in session_records(session))
+    missing = sum(_is_missing(extracted) for extracted in map(session.extracted, _numbers(session)))
     files = hashes(session.folder)
     root = sha256(canonical_json(files)).hexdigest()
     version = latest_version(session)
@@ -67,8 +66,12 @@ def seal(session: Session) -> Sealed:
     return sealed
 
 
-def _is_missing(record: AnalysisRecord) -> bool:
-    return record.status in ("parked", "pending") or (record.status == "partial" and not record.scores)
+def _numbers(session: Session) -> range:
+    return range(1, session.facts.analyses + 1)
+
+
+def _is_missing(extracted: Extracted | None) -> bool:
+    return extracted is None or extracted.extraction.status == "none"
 
 
 def hashes(folder: Path) -> dict[str, str]:

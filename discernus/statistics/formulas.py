@@ -118,7 +118,7 @@ def resolve_name(name: str, dimensions: Collection[str], metrics: Collection[str
 
     A bare dimension is its score. Names match exactly once case and separators are normalised.
     """
-    metric = _metric_called(name, metrics)
+    metric = _metric_called(name, tuple(metrics))
     if metric is not None:
         return metric
     parts = name.split(".")
@@ -139,19 +139,25 @@ def named_values(
     metrics: Sequence[Metric], scores: Mapping[tuple[str, str], float], dimensions: Collection[str]
 ) -> dict[str, float]:
     """Return the values ``compute`` needs, under the names that the formulas use, from (dimension, role) → value."""
-    metric_names = {metric.name for metric in metrics}
-    values: dict[str, float] = {}
-    for name in {name for metric in metrics for name in _readable_names(metric.formula)}:
-        meaning = resolve_name(name, dimensions, metric_names)
-        if isinstance(meaning, tuple) and meaning in scores:
-            values[name] = scores[meaning]
-    return values
+    formulas = tuple((metric.name, metric.formula) for metric in metrics)
+    meanings = _meanings(formulas, tuple(dimensions))
+    return {name: scores[meaning] for name, meaning in meanings.items() if meaning in scores}
+
+
+@lru_cache(maxsize=64)
+def _meanings(formulas: tuple[tuple[str, str], ...], dimensions: tuple[str, ...]) -> dict[str, tuple[str, str]]:
+    """Return what each name in the formulas stands for, if it stands for a dimension in some role."""
+    metrics = tuple(name for name, _ in formulas)
+    used = {name for _, formula in formulas for name in _readable_names(formula)}
+    found = {name: resolve_name(name, dimensions, metrics) for name in used}
+    return {name: meaning for name, meaning in found.items() if isinstance(meaning, tuple)}
 
 
 def compute(metrics: Sequence[Metric], values: Mapping[str, float]) -> dict[str, Computed]:
     """Return every metric by name, in the order given; ``values`` has the inputs under the names the formulas use."""
     formulas = {metric.name: metric.formula for metric in metrics}
-    loops = {name: loop for loop in cycles(metrics) for name in loop}
+    names = tuple(formulas)
+    loops = {name: loop for loop in _cycles(tuple(formulas.items())) for name in loop}
     done: dict[str, Computed] = {
         name: Computed(None, f"it refers to itself: {' → '.join((*loop, loop[0]))}") for name, loop in loops.items()
     }
@@ -159,8 +165,8 @@ def compute(metrics: Sequence[Metric], values: Mapping[str, float]) -> dict[str,
     while waiting:
         later = []
         for name in waiting:
-            if all(needed in done for needed in _metrics_in(formulas[name], formulas)):
-                done[name] = _compute_one(formulas[name], formulas, values, done)
+            if all(needed in done for needed in _metrics_in(formulas[name], names)):
+                done[name] = _compute_one(formulas[name], names, values, done)
             else:
                 later.append(name)
         waiting = later
@@ -169,8 +175,13 @@ def compute(metrics: Sequence[Metric], values: Mapping[str, float]) -> dict[str,
 
 def cycles(metrics: Sequence[Metric]) -> tuple[tuple[str, ...], ...]:
     """Return each group of metrics that refer to themselves through one another, in the order of reference."""
-    formulas = {metric.name: metric.formula for metric in metrics}
-    needs = {name: _metrics_in(formula, formulas) for name, formula in formulas.items()}
+    return _cycles(tuple((metric.name, metric.formula) for metric in metrics))
+
+
+@lru_cache(maxsize=64)
+def _cycles(formulas: tuple[tuple[str, str], ...]) -> tuple[tuple[str, ...], ...]:
+    names = tuple(name for name, _ in formulas)
+    needs = {name: _metrics_in(formula, names) for name, formula in formulas}
     found: list[tuple[str, ...]] = []
     for name in needs:
         if any(name in loop for loop in found):
@@ -196,7 +207,7 @@ def _way_back(start: str, needs: Mapping[str, Sequence[str]]) -> tuple[str, ...]
 
 
 def _compute_one(
-    formula: str, metrics: Collection[str], values: Mapping[str, float], done: Mapping[str, Computed]
+    formula: str, metrics: tuple[str, ...], values: Mapping[str, float], done: Mapping[str, Computed]
 ) -> Computed:
     try:
         parsed = _parse(formula)
@@ -227,7 +238,8 @@ def _evaluate(node: ast.expr, inputs: dict[str, float]) -> Computed:
     return Computed(value) if math.isfinite(value) else Computed(None, "the result is not a finite number")
 
 
-def _metric_called(name: str, metrics: Collection[str]) -> str | None:
+@lru_cache(maxsize=8192)
+def _metric_called(name: str, metrics: tuple[str, ...]) -> str | None:
     """Return the metric a name refers to: its own name, alone or below a container such as ``derived_metrics``."""
     *containers, last = name.split(".")
     if all(snake_case(container) in _METRIC_CONTAINERS for container in containers):
@@ -235,7 +247,8 @@ def _metric_called(name: str, metrics: Collection[str]) -> str | None:
     return None
 
 
-def _metrics_in(formula: str, metrics: Collection[str]) -> list[str]:
+@lru_cache(maxsize=1024)
+def _metrics_in(formula: str, metrics: tuple[str, ...]) -> list[str]:
     """Return the metrics a formula refers to; none if it cannot be read."""
     referred = (_metric_called(name, metrics) for name in sorted(_readable_names(formula)))
     return [metric for metric in referred if metric is not None]

@@ -1,0 +1,199 @@
+"""The report's record of itself: quoted evidence, every gap, cost, calls in doubt, and how to verify a number."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from discernus.reports.data import ReportData
+from discernus.reports.groups import Group
+from discernus.reports.markdown import count, series, table, text, usd
+from discernus.reports.quotes import Found, verify
+from discernus.reports.records import AnalysisRecord
+
+QUOTES_SHOWN = 3
+NOT_FOUND_SHOWN = 2
+QUOTE_LENGTH = 320
+
+
+def evidence(data: ReportData) -> str:
+    """Return the most cited quotations for each dimension, each checked against its document's text."""
+    cited: dict[str, Counter[tuple[str, str]]] = {}
+    models: dict[tuple[str, str, str], set[str]] = {}
+    for record in data.records:
+        for name, quotations in record.evidence.items():
+            for quotation in dict.fromkeys(quotations):
+                cited.setdefault(name, Counter())[record.document, quotation] += 1
+                models.setdefault((name, record.document, quotation), set()).add(record.model_requested)
+    distinct = {key for found in cited.values() for key in found}
+    standing = {key: verify(key[1], data.texts[key[0]]) if key[0] in data.texts else None for key in sorted(distinct)}
+    lost = sum(found == "not found" for found in standing.values())
+    unchecked = sum(found is None for found in standing.values())
+    parts = [
+        "## Evidence",
+        f"{count(len(distinct), 'distinct quotation')} given as evidence; {lost} of them not found in the document "
+        f"they are said to be from{f', {unchecked} not checked since the text is not at hand' if unchecked else ''}. "
+        "Typography, white space and letter case do not count in the comparison. A quotation that stands in the text "
+        "is not thereby good evidence.",
+    ]
+    for dimension in data.framework.dimensions:
+        found = cited.get(dimension.name)
+        lines = [f"### {text(dimension.label)}", ""]
+        if not found:
+            lines.append("No evidence was quoted.")
+        for key, times in _shown(found or Counter(), standing):
+            by = series([text(model) for model in sorted(models[dimension.name, *key])])
+            flag = {"not found": " **NOT FOUND IN THE TEXT**", None: " (not checked)"}.get(standing[key], "")
+            lines.append(f"- “{_shortened(key[1])}” ({text(key[0])}; {by}, cited {count(times, 'time')}){flag}")
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def _shown(
+    cited: Counter[tuple[str, str]], standing: dict[tuple[str, str], Found | None]
+) -> list[tuple[tuple[str, str], int]]:
+    """Return the quotations to show: the most cited that stand in their texts, then some of those that do not."""
+    lost = Counter({key: times for key, times in cited.items() if standing[key] == "not found"})
+    return [*_most_cited(cited - lost)[:QUOTES_SHOWN], *_most_cited(lost)[:NOT_FOUND_SHOWN]]
+
+
+def _most_cited(cited: Counter[tuple[str, str]]) -> list[tuple[tuple[str, str], int]]:
+    """Return the quotations with how often they were cited, the most cited of each document first."""
+    seen: Counter[str] = Counter()
+    ordered = []
+    for key, times in sorted(cited.items(), key=lambda each: (-each[1], each[0])):
+        ordered.append((seen[key[0]], key, times))
+        seen[key[0]] += 1
+    return [(key, times) for _, key, times in sorted(ordered, key=lambda each: (each[0], -each[2], each[1]))]
+
+
+def gaps(data: ReportData, groups: list[Group]) -> str:
+    """Return every missing score with its reason, and every analysis that has no scores at all."""
+    parts = ["## Gaps"]
+    for group in groups:
+        lines = [
+            *_missing(group, "missing", "scores"),
+            *_missing(group, "derived_missing", "derived metrics"),
+            *_without_answer(group, data),
+        ]
+        if lines:
+            parts.append(f"### {group.title}\n\n" + "\n".join(lines))
+    if len(parts) == 1:
+        parts.append("None: every analysis has every score and every derived metric.")
+    else:
+        parts.insert(1, "Missing values are left out of every mean; none is counted as 0, or estimated.")
+    return "\n\n".join(parts)
+
+
+def _missing(group: Group, field: str, what: str) -> Iterable[str]:
+    """Yield a line per variable and reason, naming documents and runs."""
+    found: dict[tuple[str, str], dict[str, list[int]]] = {}
+    for record in group.records:
+        if record.status in ("scored", "partial"):
+            for name, reason in getattr(record, field).items():
+                found.setdefault((name, reason), {}).setdefault(record.document, []).append(record.run)
+    for (name, reason), places in sorted(found.items()):
+        number = sum(map(len, places.values()))
+        where = "; ".join(_place(document, runs, group) for document, runs in sorted(places.items()))
+        if number == len(group.records) and len(places) > 1:
+            where = f"all {len(places)} documents"
+        one = what.removesuffix("s")
+        yield f"- **{text(name)}**, {text(reason)} ({count(number, one, what)} missing): {where}"
+
+
+def _place(document: str, runs: list[int], group: Group) -> str:
+    if len(runs) == len(group.runs):
+        return text(document)
+    return f"{text(document)} (run{'s' if len(runs) > 1 else ''} {', '.join(map(str, sorted(runs)))})"
+
+
+def _without_answer(group: Group, data: ReportData) -> Iterable[str]:
+    parked = {each.number: each for each in data.parked}
+    found: dict[tuple[str, str], list[AnalysisRecord]] = {}
+    for record in group.records:
+        if record.status in ("parked", "pending"):
+            known = parked.get(record.number)
+            reason = record.reason or (f"{known.error}: {known.message}" if known else "no reason was recorded")
+            found.setdefault((record.status, reason), []).append(record)
+    for (status, reason), records in found.items():
+        where = "; ".join(f"{record.number} ({text(record.document)}, run {record.run})" for record in records)
+        yield f"- **{status}**, {text(reason)} ({count(len(records), 'analysis', 'analyses')}): {where}"
+
+
+def costs(data: ReportData) -> str:
+    """Return tokens and cost by model and purpose; what has no known price is said to be unknown."""
+    parts = ["## Cost"]
+    if not data.costs:
+        return "## Cost\n\nNo call was made."
+    headings = ["model", "purpose", "calls", "prompt tokens", "completion tokens", "cached", "reasoning", "cost in USD"]
+    rows = []
+    for each in data.costs:
+        tokens = (each.prompt_tokens, each.completion_tokens, each.cached_tokens, each.reasoning_tokens)
+        cost = usd(each.cost_usd) + (
+            f" + {each.unpriced} unpriced" if each.unpriced and each.cost_usd is not None else ""
+        )
+        rows.append(
+            [text(each.model), text(each.purpose), f"{each.calls:,}", *(f"{token:,}" for token in tokens), cost]
+        )
+    parts.append(table(headings, rows, left=2))
+    known = sum(each.cost_usd for each in data.costs if each.cost_usd is not None)
+    unpriced = sum(each.unpriced or (each.calls if each.cost_usd is None else 0) for each in data.costs)
+    if unpriced:
+        parts.append(f"In all at least {usd(known)} USD; of {count(unpriced, 'call')} no price is known.")
+    else:
+        parts.append(f"In all {usd(known)} USD.")
+    return "\n\n".join(parts)
+
+
+def in_doubt(data: ReportData) -> str:
+    """Return the calls that may have been paid without an answer being archived."""
+    if not data.in_doubt:
+        return "## Calls in doubt\n\nNone: every request that was sent has its answer or its error in the archive."
+    rows = [[text(call.call), text(call.model), text(call.since), text(call.note)] for call in data.in_doubt]
+    return (
+        "## Calls in doubt\n\nThese requests may have reached the model, and may have been paid, without an answer "
+        "that could be archived. Their cost is not in the table above.\n\n"
+        + table(["call", "model", "since", "note"], rows, left=4)
+    )
+
+
+def verification(data: ReportData) -> str:
+    """Return where the answer behind each number lies, and the hashes of the session's files."""
+    example = next((record for record in data.records if record.scores), None)
+    parts = [
+        "## How to verify",
+        "Each row of `results.csv` has the number of its analysis. The answer it was read from is "
+        "`llm_archive/response_NNN.txt` (`response_NNN_ask1.txt` where the column `ask` is 1, and so on), the raw text "
+        "as the model gave it; beside it lie the request and the metadata under the same number. "
+        "`extracted/extracted_NNN.json` holds what was read from it and how. Means and consistency can be recomputed "
+        "from `results.csv` alone; `data_dictionary.csv` says what its columns mean.",
+    ]
+    if example is not None:
+        name, score = next(iter(example.scores.items()))
+        parts.append(
+            f"For example: {text(name)} = {score!r} in analysis {example.number} ({text(example.document)}, "
+            f"{text(example.model_requested)}, run {example.run}) is in `{example.answer_file}`."
+        )
+    if data.files:
+        rows = [[text(file.path), file.sha256] for file in data.files]
+        parts.append("`sha256sum` over these files must give:\n\n" + table(["file", "SHA-256"], rows, left=2))
+    return "\n\n".join(parts)
+
+
+def provenance(data: ReportData) -> str:
+    """Return the hashes of the inputs and the versions of the software."""
+    rows = [
+        [f"experiment {text(data.experiment.name)}", data.experiment.sha256],
+        [f"framework {text(data.framework.name)} {text(data.framework.version)}", data.framework.sha256],
+        *([f"document {text(document.id)}", document.sha256] for document in data.documents[:60]),
+    ]
+    parts = ["## Provenance", table(["input", "SHA-256"], rows, left=2)]
+    if len(data.documents) > 60:
+        parts.append(f"The first 60 of {len(data.documents)} documents; all are in `corpus_manifest.json`.")
+    if data.versions:
+        versions = [[text(name), text(version)] for name, version in sorted(data.versions.items())]
+        parts.append(table(["software", "version"], versions, left=2))
+    return "\n\n".join(parts)
+
+
+def _shortened(quotation: str) -> str:
+    plain = " ".join(quotation.split())
+    return text(plain if len(plain) <= QUOTE_LENGTH else plain[: QUOTE_LENGTH - 1] + "…")

@@ -1,0 +1,187 @@
+"""The report's tables of scores, derived metrics and labels, and how far repeated runs agree."""
+
+from collections import Counter
+
+from discernus.extraction.names import label_names
+from discernus.reports.data import ReportData
+from discernus.reports.groups import Group, variables_of
+from discernus.reports.markdown import NONE, number, series, split_table, table, text
+from discernus.statistics.consistency import FEW_DOCUMENTS
+
+DOCUMENT_ROWS = 60
+LABELS_SHOWN = 3
+LABEL_LENGTH = 40
+
+
+def dimensions(data: ReportData, groups: list[Group]) -> str:
+    """Return a table per group: each dimension over documents, with the consistency of its runs."""
+    parts = ["## Dimensions"]
+    names, _ = variables_of(data.framework)
+    for group in groups:
+        headings = ["dimension", "documents", "scores", "mean", "SD", "min", "max", "SD within", _short(group)]
+        rows = [_row(group, name) for name in names]
+        parts.append(f"### {group.title}\n\n{table(headings, rows)}")
+    scales = {f"{dimension.low:g} to {dimension.high:g}" for dimension in data.framework.dimensions}
+    scale = f"All scores are on a scale of {scales.pop()}." if len(scales) == 1 else "Scales: see the data dictionary."
+    parts.append(
+        f"{scale} Mean, SD (ddof 1), min and max are over documents, each with its mean over runs. *Scores* counts "
+        "single analyses with a score; *SD within* is the mean SD of one document's scores over runs. "
+        f"{NONE} means that there is no number, for the reasons given under *Gaps* and *{_section(groups)}*."
+    )
+    return "\n\n".join(parts)
+
+
+def _row(group: Group, name: str) -> list[str]:
+    across, alpha, spread = group.across_documents(name), group.alpha(name), group.spread(name)
+    return [
+        text(name),
+        f"{across.n} of {across.n + across.missing}",
+        str(group.count(name)),
+        *map(number, (across.mean, across.sd, across.minimum, across.maximum, spread.mean, alpha.value)),
+    ]
+
+
+def documents(data: ReportData, groups: list[Group]) -> str:
+    """Return the means of each document on each dimension, a table per group."""
+    names, _ = variables_of(data.framework)
+    return _by_document("## Documents and dimensions", "Means over runs.", names, groups)
+
+
+def derived(data: ReportData, groups: list[Group]) -> str:
+    """Return the derived metrics by document, with their formulas."""
+    _, names = variables_of(data.framework)
+    if not names:
+        return "## Derived metrics\n\nThe framework defines none."
+    formulas = "\n".join(
+        f"- {text(metric.name)} = `{_code(metric.formula)}`" for metric in data.framework.derived_metrics
+    )
+    same = _identical([(metric.name, metric.formula) for metric in data.framework.derived_metrics])
+    lead = f"Computed by code from each analysis, then averaged over runs; missing where an input is.\n\n{formulas}"
+    lead += "".join(
+        f"\n\n{series([text(name) for name in group])} have the same formula: one result, not several."
+        for group in same
+    )
+    return _by_document("## Derived metrics", lead, names, groups)
+
+
+def labels(data: ReportData, groups: list[Group]) -> str | None:
+    """Return how often each label was given to each document; None where the framework asks for no label."""
+    names = label_names(data.framework)
+    if not names:
+        return None
+    parts = ["## Labels", "How many of a document's runs gave which label."]
+    for group in groups:
+        rows = []
+        for document in group.documents[:DOCUMENT_ROWS]:
+            own = [record for record in group.records if record.document == document]
+            rows.append(
+                [text(document), *(_tally(Counter(record.labels.get(name) for record in own)) for name in names)]
+            )
+        headings = ["document", *map(text, names)]
+        parts.append(f"### {group.title}\n\n{table(headings, rows, left=len(headings))}{_rest(group)}")
+    return "\n\n".join(parts)
+
+
+def consistency(data: ReportData, groups: list[Group]) -> str:
+    """Return how far runs agree, in a table per group and in words that claim no more than that."""
+    dimension_names, metric_names = variables_of(data.framework)
+    parts = [f"## {_section(groups)}", *_meaning(groups)]
+    for group in groups:
+        parts += _agreement(group, [*dimension_names, *metric_names])
+    return "\n\n".join(parts)
+
+
+def _agreement(group: Group, names: list[str]) -> list[str]:
+    """Return the table of one group, then what has to be said about it."""
+    headings = ["variable", _short(group), "complete documents", "incomplete", "runs", "SD within", "largest SD within"]
+    alphas = {name: group.alpha(name) for name in names}
+    rows = []
+    for name, alpha in alphas.items():
+        spread = group.spread(name)
+        counts = [str(alpha.documents), str(alpha.incomplete), str(alpha.runs)]
+        rows.append([text(name), number(alpha.value), *counts, number(spread.mean), number(spread.largest)])
+    parts = [f"### {group.title}\n\n{table(headings, rows)}"]
+    undefined = [f"- {text(name)}: undefined, since {alpha.reason}." for name, alpha in alphas.items() if alpha.reason]
+    if undefined:
+        parts.append("\n".join(undefined))
+    if any(alpha.value is not None and alpha.rests_on_few for alpha in alphas.values()):
+        parts.append(
+            f"**Warning:** a figure from fewer than {FEW_DOCUMENTS} complete documents varies widely from one set of "
+            "texts to the next. No threshold should be judged on it."
+        )
+    if len(group.answered) > 1:
+        answered = series([text(model) for model in group.answered])
+        parts.append(f"**Warning:** these runs were answered by {answered}; the figures mix those models.")
+    return parts
+
+
+def _meaning(groups: list[Group]) -> list[str]:
+    found = []
+    if any(group.offline for group in groups):
+        found.append(
+            "*Sentence-resampling stability*: each run of an `offline/…` method counts over a fresh draw of the "
+            "text's sentences. The figure (the formula of Cronbach's alpha, with draws as items) shows how far a score "
+            "depends on a few sentences. It says nothing about how any model reads."
+        )
+    if any(not group.offline for group in groups):
+        found.append(
+            "*Run-to-run consistency (Cronbach's alpha)*: rows are documents, items are runs, and only documents "
+            "with a score in every run count. It shows how far a model repeats itself. It is neither accuracy nor "
+            "intercoder reliability: a model can be consistently wrong."
+        )
+    return found
+
+
+def _by_document(heading: str, lead: str, names: list[str], groups: list[Group]) -> str:
+    parts = [heading, lead]
+    for group in groups:
+        means = {name: group.means(name) for name in names}
+        rows = [
+            [text(document), *(number(means[name][document]) for name in names)]
+            for document in group.documents[:DOCUMENT_ROWS]
+        ]
+        parts.append(f"### {group.title}\n\n{split_table(['document', *map(text, names)], rows)}{_rest(group)}")
+    return "\n\n".join(parts)
+
+
+def _rest(group: Group) -> str:
+    more = len(group.documents) - DOCUMENT_ROWS
+    return (
+        f"\n\nThe first {DOCUMENT_ROWS} of {len(group.documents)} documents; all are in results.csv."
+        if more > 0
+        else ""
+    )
+
+
+def _short(group: Group) -> str:
+    return "sentence-resampling stability" if group.offline else "Cronbach's alpha over runs"
+
+
+def _section(groups: list[Group]) -> str:
+    names = list(dict.fromkeys(group.consistency_name for group in groups))
+    return series(names).capitalize() or "Run-to-run consistency"
+
+
+def _tally(given: Counter[str | None]) -> str:
+    """Return the most frequent labels with how often each was given; prose in a label's place is shortened."""
+    labels_ = {name: times for name, times in given.items() if name is not None}
+    ordered = sorted(labels_.items(), key=lambda each: (-each[1], each[0]))
+    shown = [f"{text(_brief(name))} ({times})" for name, times in ordered[:LABELS_SHOWN]]
+    if len(ordered) > LABELS_SHOWN:
+        shown.append(f"{len(ordered) - LABELS_SHOWN} others")
+    return ", ".join(shown) or NONE
+
+
+def _brief(label: str) -> str:
+    return label if len(label) <= LABEL_LENGTH else label[: LABEL_LENGTH - 1] + "…"
+
+
+def _identical(formulas: list[tuple[str, str]]) -> list[list[str]]:
+    by_formula: dict[str, list[str]] = {}
+    for name, formula in formulas:
+        by_formula.setdefault("".join(formula.split()), []).append(name)
+    return [names for names in by_formula.values() if len(names) > 1]
+
+
+def _code(formula: str) -> str:
+    return " ".join(formula.replace("`", "'").split())

@@ -1,0 +1,34 @@
+"""final_report.md: what was run, what came out, what is missing, and how each number can be checked.
+
+Written by code alone, so that the same session gives the same report, and no number in it comes from a model's prose.
+"""
+
+from dataclasses import replace
+
+from discernus.reports import appendix, findings, overview
+from discernus.reports.data import ReportData
+from discernus.reports.groups import groups_of
+
+
+def final_report(data: ReportData) -> str:
+    """Return the report as Markdown."""
+    data = replace(data, records=tuple(sorted(data.records, key=lambda record: record.number)))
+    groups = groups_of(data.records)
+    sections = [
+        overview.opening(data, groups),
+        overview.what_was_run(data, groups),
+        overview.summary(data, groups),
+        findings.dimensions(data, groups),
+        findings.documents(data, groups),
+        findings.derived(data, groups),
+        findings.labels(data, groups),
+        findings.consistency(data, groups),
+        overview.hypotheses(data),
+        appendix.evidence(data),
+        appendix.gaps(data, groups),
+        appendix.costs(data),
+        appendix.in_doubt(data),
+        appendix.verification(data),
+        appendix.provenance(data),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
