@@ -7,9 +7,11 @@ Ctrl-C drains it: nothing new is taken, calls in flight are finished and archive
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +19,6 @@ import typer
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from activities.workplace import Workplace
 from discernus.llm import gateway
 from discernus.logs import log_to
 from discernus.sessions.calls import Calls
@@ -25,28 +26,30 @@ from discernus.sessions.opening import HIDDEN, store_id
 from discernus.sessions.owners import Owner
 from discernus.settings import DEFAULT_CONCURRENCY, Settings
 from engine import sessions
+from engine.caller import Duty
 from engine.connection import connect
 from engine.workers import Crew
 
 LOOK_ROUND_S = 2.0  # how often to look for sessions with models not served yet
 
 
-async def work(settings: Settings, address: str, only: frozenset[str]) -> int:
-    """Serve the store until told to stop; return the exit code."""
+async def serve_store(settings: Settings, address: str, only: frozenset[str]) -> int:
+    """Serve all sessions of the store until told to stop; return the exit code."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await asyncio.to_thread(gateway.warm_up)
+    await asyncio.to_thread(gateway.load_client)
     store = store_id(settings.projects_dir)
     client = await connect(address, settings.namespace)
     with Owner(settings.projects_dir / HIDDEN / "owners") as owner:
         calls = Calls(owner, gateway.complete, minimum_free_bytes=settings.minimum_free_bytes)
-        crew = Crew(client, Workplace(settings, calls))
+        crew = Crew(client, settings)
         crew.serve_steps(store)
         typer.echo(f"worker {owner.id} serves store {store} at {address}; SIGTERM or Ctrl-C drains it")
-        failure = await _serve_models(crew, client, settings, store, only, stop)
+        failure = await _serve_models(crew, client, settings, store, calls, only, stop)
         typer.echo(f"draining: {calls.in_flight} calls in flight")
         await crew.drain()
+        await calls.settle()
     if failure is not None:
         typer.echo(f"worker stopped: {failure}", err=True)
         return 4
@@ -55,7 +58,13 @@ async def work(settings: Settings, address: str, only: frozenset[str]) -> int:
 
 
 async def _serve_models(
-    crew: Crew, client: Client, settings: Settings, store: str, only: frozenset[str], stop: asyncio.Event
+    crew: Crew,
+    client: Client,
+    settings: Settings,
+    store: str,
+    calls: Calls,
+    only: frozenset[str],
+    stop: asyncio.Event,
 ) -> BaseException | None:
     """Serve each model that a running session needs and we have keys for, until told to stop or a worker fails."""
     told: set[str] = set()
@@ -74,14 +83,41 @@ async def _serve_models(
             if missing:
                 typer.echo(f"model {model!r} is not served here: set {', '.join(missing)}", err=True)
                 continue
-            crew.serve_model(store, model, settings.concurrency or DEFAULT_CONCURRENCY)
+            crew.serve_model(store, model, calls, settings.concurrency or DEFAULT_CONCURRENCY)
             typer.echo(f"model {model!r} is served")
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(LOOK_ROUND_S):
                 await stop.wait()
-        except TimeoutError:
-            continue
     return None
+
+
+async def serve_starter(settings: Settings, models: frozenset[str]) -> int:
+    """Make the calls of one session for the starter at the other end of our standard input, until that is closed."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, lambda: None)  # the lifeline decides, not the terminal
+    lifeline = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lifeline), sys.stdin)
+    await asyncio.to_thread(gateway.warm_up)
+    missing = {model: list(keys) for model in sorted(models) if (keys := gateway.missing_keys(model))}
+    print(json.dumps(missing), flush=True)  # noqa: T201
+    loading = asyncio.create_task(asyncio.to_thread(gateway.load_client))
+    line = await lifeline.readline()
+    await loading
+    if not line:
+        return 0
+    duty = Duty.model_validate_json(line)
+    client = await connect(duty.address, "default")
+    with Owner(settings.projects_dir / HIDDEN / "owners") as owner:
+        calls = Calls(owner, gateway.complete, minimum_free_bytes=settings.minimum_free_bytes)
+        crew = Crew(client, settings)
+        for model in duty.models:
+            crew.serve_model(duty.queue, model, calls, duty.concurrency)
+        while not lifeline.at_eof() and crew.failure() is None:
+            await lifeline.readline()
+        failure = crew.failure()
+        await crew.drain()
+        await calls.settle()
+    return 0 if failure is None else 4
 
 
 def main(
@@ -89,21 +125,31 @@ def main(
     projects_dir: Annotated[Path | None, typer.Option(help="The store [env: DISCERNUS_PROJECTS_DIR].")] = None,
     models: Annotated[str | None, typer.Option(help="Serve only these models, separated by commas.")] = None,
     concurrency: Annotated[int | None, typer.Option(min=1, help="Calls in flight per model, in this worker.")] = None,
+    embedded: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
     """Serve the sessions of a store from this machine, until SIGTERM or Ctrl-C."""
     given = {"projects_dir": projects_dir, "temporal": temporal, "concurrency": concurrency}
     settings = Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    only = frozenset(filter(None, (models or "").split(",")))
+    log_to(settings.projects_dir / HIDDEN / "logs" / f"worker-{os.getpid()}.jsonl")
+    if embedded:
+        _exit(asyncio.run(serve_starter(settings, only)))
     if settings.temporal is None:
         typer.echo("error: no Temporal server is named → pass --temporal HOST:PORT or set DISCERNUS_TEMPORAL", err=True)
-        raise typer.Exit(2)
-    log_to(settings.projects_dir / HIDDEN / "logs" / f"worker-{os.getpid()}.jsonl")
-    try:
-        code = asyncio.run(work(settings, settings.temporal, frozenset(filter(None, (models or "").split(",")))))
-    except (RuntimeError, OSError) as refused:
-        typer.echo(f"error: no Temporal server answers at {settings.temporal} ({refused})", err=True)
-        code = 4
+        _exit(2)
+    else:
+        try:
+            _exit(asyncio.run(serve_store(settings, settings.temporal, only)))
+        except (RuntimeError, OSError) as refused:
+            typer.echo(f"error: no Temporal server answers at {settings.temporal} ({refused})", err=True)
+            _exit(4)
+
+
+def _exit(code: int) -> None:
+    """End the process at once: an interpreter that used the Temporal client may crash while it shuts down."""
     sys.stdout.flush()
-    os._exit(code)  # the Temporal client may crash an interpreter that shuts down in the ordinary way
+    sys.stderr.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.border import ANALYSE, EXTRACT_BY_MODEL, CallOrder, CallOutcome
 from activities.workplace import Workplace, beating
+from discernus.sessions.calls import Calls
 from discernus.stages.analysis import Asked, TryAgain, analyse, extract_by_model
 
 LONGEST_REASON = 500  # characters that cross the border; the whole is in the store
@@ -18,22 +19,23 @@ LONGEST_REASON = 500  # characters that cross the border; the whole is in the st
 class Calling:
     """Activities of a model's queue."""
 
-    def __init__(self, workplace: Workplace) -> None:
+    def __init__(self, workplace: Workplace, calls: Calls) -> None:
         self._workplace = workplace
+        self._calls = calls
 
     @activity.defn(name=ANALYSE)
     async def analyse(self, order: CallOrder) -> CallOutcome:
         """Have one analysis answered, or say why not."""
         place = self._workplace
         session = place.session(order.key)
-        return await _outcome(analyse(session, place.calls, place.settings, order.number, order.ask, again=order.again))
+        return await _outcome(analyse(session, self._calls, place.settings, order.number, order.ask, again=order.again))
 
     @activity.defn(name=EXTRACT_BY_MODEL)
     async def extract_by_model(self, order: CallOrder) -> CallOutcome:
         """Have a second model read an answer that our own reading could not."""
         place = self._workplace
         return await _outcome(
-            extract_by_model(place.session(order.key), place.calls, place.settings, order.number, order.ask)
+            extract_by_model(place.session(order.key), self._calls, place.settings, order.number, order.ask)
         )
 
 

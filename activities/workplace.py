@@ -1,4 +1,4 @@
-"""What the activities of one process share: its settings, its calls, and the sessions it has opened."""
+"""What the activities of one process share: its settings, and the sessions it has opened."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from pathlib import Path
 from temporalio import activity
 
 from activities.border import SessionKey
-from discernus.sessions.calls import Calls
 from discernus.sessions.session import Session
 from discernus.settings import Settings
 
@@ -18,11 +17,10 @@ HEARTBEAT_S = 2.0
 
 
 class Workplace:
-    """One process's settings, calls and open sessions."""
+    """One process's settings and open sessions."""
 
-    def __init__(self, settings: Settings, calls: Calls) -> None:
+    def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.calls = calls
         self._sessions: dict[SessionKey, Session] = {}
 
     def session(self, key: SessionKey) -> Session:
@@ -45,8 +43,8 @@ async def beating() -> AsyncIterator[None]:
 
     async def beat() -> None:
         while True:
-            activity.heartbeat()
             await asyncio.sleep(HEARTBEAT_S)
+            activity.heartbeat()
 
     task = asyncio.create_task(beat())
     try:

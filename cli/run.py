@@ -4,42 +4,51 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import threading
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from temporalio.client import WorkflowFailureError
+from temporalio.client import Client, WorkflowFailureError
 from temporalio.service import RPCError
 
-from activities.workplace import Workplace
-from cli.choosing import Chosen, choose
+from activities.border import ANALYSE, EXTRACT_BY_MODEL
+from cli.choosing import choose
 from cli.display import Display
 from cli.exits import COMPLETE, INFRASTRUCTURE, INTERRUPTED, INVALID, PARTIAL, PAUSED, CommandError
 from discernus.experiments.definition import Definition
 from discernus.experiments.experiment import OFFLINE_PREFIX
-from discernus.llm import gateway
 from discernus.logs import log_to
 from discernus.sessions import layout
-from discernus.sessions.calls import Calls
 from discernus.sessions.opening import HIDDEN, store_id
 from discernus.sessions.owners import Lock, Owner
 from discernus.sessions.progress import ProgressReader, Standing
 from discernus.sessions.session import Session
-from discernus.settings import DEFAULT_CONCURRENCY, Settings
+from discernus.settings import Settings
 from engine import sessions
+from engine.caller import Caller, CallerFailed, Duty
 from engine.connection import connect
 from engine.server import EmbeddedServer, ServerError
 from engine.takeover import give_back
 from engine.workers import Crew
 
+CALLS = frozenset({ANALYSE, EXTRACT_BY_MODEL})
 SHOW_S = 0.5  # between two looks at the store
 GUARD_S = 0.5  # between two looks at the embedded server
 
 
-@dataclass
+@dataclass(frozen=True)
+class Embedded:
+    """What an embedded session stands on: its server, its workflow worker, and the process that makes its calls."""
+
+    client: Client
+    server: EmbeddedServer
+    crew: Crew
+    caller: Caller
+
+
+@dataclass(frozen=True)
 class Run:
     """One invocation: what it works on, how it shows it, and whether it was told to stop."""
 
@@ -60,32 +69,38 @@ async def run(
     """Run the experiment to its end, or to where it is stopped; return the exit code."""
     stop = asyncio.Event()
     _listen(stop, display)
-    if settings.temporal is None:
-        threading.Thread(target=gateway.warm_up, daemon=True).start()
-        await asyncio.to_thread(_require_keys, definition)
-    chosen = choose(settings, folder, definition, display, new=new, overridden=overridden)
-    if chosen.complete:
-        return _end(ProgressReader(chosen.session).read(), chosen.session, display, already=True)
-    log_to(chosen.session.folder / layout.OPERATIONAL_LOG)
-    with Owner(settings.projects_dir / HIDDEN / "owners") as owner:
+    async with AsyncExitStack() as stack:
+        caller = await _ready_caller(settings, definition, stack) if settings.temporal is None else None
+        chosen = choose(settings, folder, definition, display, new=new, overridden=overridden)
+        if chosen.complete:
+            return _end(ProgressReader(chosen.session).read(), chosen.session, display, already=True)
+        log_to(chosen.session.folder / layout.OPERATIONAL_LOG)
+        owner = stack.enter_context(Owner(settings.projects_dir / HIDDEN / "owners"))
         this = Run(settings, chosen.session, owner, display, stop)
-        return await (_run_embedded(this) if settings.temporal is None else _run_remote(this, chosen))
+        return await (_run_remote(this) if caller is None else _run_embedded(this, caller))
 
 
-def _require_keys(definition: Definition) -> None:
-    """Raise CommandError for every model whose key is missing, before a session is opened."""
+async def _ready_caller(settings: Settings, definition: Definition, stack: AsyncExitStack) -> Caller:
+    """Start the process that makes the calls; raise CommandError for keys that it lacks, before a session is opened."""
     experiment = definition.experiment
-    models = [*experiment.models, *([experiment.extraction_model] if experiment.extraction_model else [])]
-    lines = [
-        f"model {model!r} needs {', '.join(missing)}; set it, or run with --models offline/lexicon"
-        for model in dict.fromkeys(models)
-        if not model.startswith(OFFLINE_PREFIX) and (missing := gateway.missing_keys(model))
-    ]
-    if lines:
-        raise CommandError("\n".join(lines), INVALID)
+    wanted = [*experiment.models, *([experiment.extraction_model] if experiment.extraction_model else [])]
+    models = tuple(dict.fromkeys(wanted))
+    caller = Caller(settings, models)
+    await caller.start()
+    stack.push_async_callback(caller.close)
+    if all(model.startswith(OFFLINE_PREFIX) for model in models):
+        return caller
+    try:
+        missing = await caller.missing_keys()
+    except CallerFailed as failed:
+        raise CommandError(str(failed), INFRASTRUCTURE) from failed
+    if missing:
+        lines = [f"error: model {model!r} needs {', '.join(keys)}" for model, keys in missing.items()]
+        raise CommandError("\n".join([*lines, "set it, or run with --models offline/lexicon"]), INVALID)
+    return caller
 
 
-async def _run_embedded(this: Run) -> int:
+async def _run_embedded(this: Run, caller: Caller) -> int:
     """Own the session if nobody does; else watch its owner, and take over should it die."""
     lock = Lock(this.session.folder / layout.OWNER_LOCK)
     told = False
@@ -99,18 +114,17 @@ async def _run_embedded(this: Run) -> int:
             return _end(standing, this.session, this.display, left=this.stop.is_set())
         await asyncio.sleep(SHOW_S)
     try:
-        if ProgressReader(this.session).read().stage == "sealed" and told:
+        if told and this.reader.read().stage == "sealed":
             return _end(this.reader.read(), this.session, this.display)
-        return await _serve(this)
+        return await _serve(this, caller)
     except ServerError as failed:
         raise CommandError(str(failed), INFRASTRUCTURE) from failed
     finally:
         lock.release()
 
 
-async def _serve(this: Run) -> int:
+async def _serve(this: Run, caller: Caller) -> int:
     """Serve our own session on the embedded server until it ends, pauses, or we are told to stop."""
-    queue = sessions.own_queue(this.session)
     async with AsyncExitStack() as stack:
         server = EmbeddedServer(this.settings.state_folder, this.settings.temporal_cli_path)
         facts = await server.join()
@@ -118,21 +132,27 @@ async def _serve(this: Run) -> int:
         this.display.say(f"Temporal's Web UI: {facts.ui_url}/namespaces/default/workflows/{_quoted(this.session.name)}")
         client = await connect(facts.address, "default")
         await give_back(client, this.session.name)
-        concurrency = this.settings.concurrency or this.session.facts.concurrency or DEFAULT_CONCURRENCY
+        concurrency = this.settings.concurrency or this.session.facts.concurrency
+        queue = sessions.own_queue(this.session)
         handle = await sessions.start(client, this.session, queue, concurrency)
-        calls = Calls(this.owner, gateway.complete, minimum_free_bytes=this.settings.minimum_free_bytes)
-        crew = Crew(client, Workplace(this.settings, calls))
-        await asyncio.to_thread(gateway.warm_up)
-        crew.serve_session(queue, sessions.models_of(this.session), concurrency)
-        try:
-            return await _watch(this, handle, crew=crew, server=server)
-        finally:
-            if calls.in_flight:
-                this.display.say(f"finishing {calls.in_flight} calls in flight; each is kept")
-            await crew.drain()
+        crew = Crew(client, this.settings)
+        crew.serve_steps(queue)
+        stack.push_async_callback(crew.drain)
+        models = sessions.models_of(this.session)
+        duty = Duty(address=facts.address, queue=queue, models=models, concurrency=concurrency)
+        await caller.serve(duty)
+        stack.push_async_callback(_drain, this, caller)
+        return await _watch(this, handle, Embedded(client, server, crew, caller))
 
 
-async def _run_remote(this: Run, chosen: Chosen) -> int:
+async def _drain(this: Run, caller: Caller) -> None:
+    in_flight = this.reader.read().in_flight
+    if in_flight:
+        this.display.say(f"finishing {in_flight} calls in flight; each is kept")
+    await caller.close()
+
+
+async def _run_remote(this: Run) -> int:
     """Start or join the session on a shared server, whose workers run elsewhere, and watch it."""
     address = str(this.settings.temporal)
     try:
@@ -147,12 +167,10 @@ async def _run_remote(this: Run, chosen: Chosen) -> int:
     return await _watch(this, handle)
 
 
-async def _watch(
-    this: Run, handle: sessions.Handle, *, crew: Crew | None = None, server: EmbeddedServer | None = None
-) -> int:
+async def _watch(this: Run, handle: sessions.Handle, embedded: Embedded | None = None) -> int:
     """Show the session until it is sealed, paused, or we are told to stop; return the exit code."""
     reader = this.reader
-    async with _following(handle) as result, _guarding(server):
+    async with _following(handle) as result, _guarding(embedded):
         if reader.read().status == "paused":
             this.session.note_status("running", "")
             resuming = asyncio.create_task(_resume(handle))
@@ -164,14 +182,30 @@ async def _watch(
             if result.done():
                 return await _conclude(this, result, reader)
             if this.stop.is_set():
-                return _end(standing, this.session, this.display, left=True, embedded=crew is not None)
+                return _end(standing, this.session, this.display, left=True, embedded=embedded is not None)
             if standing.status == "paused" and (resuming is None or resuming.done()):
                 return _end(standing, this.session, this.display)
-            if crew is not None and crew.failure() is not None:
-                raise CommandError(f"the worker failed: {crew.failure()}; run the same command again", INFRASTRUCTURE)
+            if embedded is not None:
+                await _keep_up(this, handle, embedded)
             with suppress(TimeoutError):
                 async with asyncio.timeout(SHOW_S):
                     await asyncio.wait([result, asyncio.create_task(this.stop.wait())], return_when="FIRST_COMPLETED")
+
+
+async def _keep_up(this: Run, handle: sessions.Handle, embedded: Embedded) -> None:
+    """Replace the process that makes the calls if it died; raise CommandError for what cannot be mended."""
+    failure = embedded.crew.failure()
+    if failure is not None:
+        raise CommandError(f"the worker failed: {failure}; run the same command again", INFRASTRUCTURE)
+    if not embedded.caller.ended:
+        return
+    this.display.say("the process that makes the calls died; another takes over", error=True)
+    try:
+        await embedded.caller.revive()
+    except CallerFailed as failed:
+        raise CommandError(f"{failed}; run the same command again", INFRASTRUCTURE) from failed
+    with suppress(RPCError):
+        await give_back(embedded.client, handle.id, CALLS)
 
 
 async def _resume(handle: sessions.Handle) -> None:
@@ -198,7 +232,7 @@ async def _following(handle: sessions.Handle) -> AsyncIterator[asyncio.Task[Any]
 
 
 @asynccontextmanager
-async def _guarding(server: EmbeddedServer | None) -> AsyncIterator[None]:
+async def _guarding(embedded: Embedded | None) -> AsyncIterator[None]:
     """Start the embedded server again should it die; clients and workers find it at its old port."""
 
     async def guard(server: EmbeddedServer) -> None:
@@ -207,7 +241,7 @@ async def _guarding(server: EmbeddedServer | None) -> AsyncIterator[None]:
             if server.facts() is None:
                 await server.join()
 
-    task = asyncio.create_task(guard(server)) if server is not None else None
+    task = asyncio.create_task(guard(embedded.server)) if embedded is not None else None
     try:
         yield
     finally:

@@ -10,17 +10,16 @@ from contextlib import suppress
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from activities.workplace import Workplace, session_folder
+from activities.workplace import session_folder
 from cli.display import Display
 from cli.exits import COMPLETE, INFRASTRUCTURE, CommandError
-from discernus.llm import gateway
 from discernus.logs import log_to
 from discernus.sessions import layout
-from discernus.sessions.calls import Calls
 from discernus.sessions.opening import HIDDEN, store_id
-from discernus.sessions.owners import Lock, Owner
+from discernus.sessions.owners import Lock
 from discernus.settings import Settings
 from engine import sessions
+from engine.caller import Caller, Duty
 from engine.connection import connect
 from engine.server import EmbeddedServer, ServerError
 from engine.takeover import give_back
@@ -32,12 +31,12 @@ LOOK_ROUND_S = 1.0
 class Host:
     """Serves every open session of the store that no starter owns, for as long as it is open."""
 
-    def __init__(self, client: Client, settings: Settings, owner: Owner, display: Display) -> None:
+    def __init__(self, client: Client, address: str, settings: Settings, display: Display) -> None:
         self._client = client
+        self._address = address
         self._settings = settings
         self._display = display
-        self._calls = Calls(owner, gateway.complete, minimum_free_bytes=settings.minimum_free_bytes)
-        self._served: dict[str, tuple[Lock, Crew]] = {}
+        self._served: dict[str, tuple[Lock, Crew, Caller]] = {}
 
     async def look_round(self, store: str) -> None:
         """Take up open sessions that are nobody's, and let go of those that have ended."""
@@ -52,20 +51,29 @@ class Host:
             if not lock.acquire():
                 continue
             await give_back(self._client, workflow_id)
-            crew = Crew(self._client, Workplace(self._settings, self._calls))
-            crew.serve_session(session.queue, session.models, session.concurrency)
-            self._served[workflow_id] = (lock, crew)
+            crew = Crew(self._client, self._settings)
+            crew.serve_steps(session.queue)
+            caller = Caller(self._settings, session.models)
+            await caller.start()
+            await caller.serve(
+                Duty(
+                    address=self._address,
+                    queue=session.queue,
+                    models=session.models,
+                    concurrency=session.concurrency,
+                )
+            )
+            self._served[workflow_id] = (lock, crew, caller)
             self._display.say(f"serving {workflow_id}")
 
     async def close(self) -> None:
         """Drain everything that is served."""
-        if self._calls.in_flight:
-            self._display.say(f"finishing {self._calls.in_flight} calls in flight; each is kept")
         for workflow_id in list(self._served):
             await self._let_go(workflow_id)
 
     async def _let_go(self, workflow_id: str) -> None:
-        lock, crew = self._served.pop(workflow_id)
+        lock, crew, caller = self._served.pop(workflow_id)
+        await caller.close()
         await crew.drain()
         lock.release()
 
@@ -86,19 +94,17 @@ async def serve(settings: Settings, display: Display) -> int:
     display.say(f"Temporal at {facts.address}, its Web UI at {facts.ui_url}; Ctrl-C ends both")
     display.say("sessions that were left unfinished and not paused go on now")
     try:
-        await asyncio.to_thread(gateway.warm_up)
-        with Owner(settings.projects_dir / HIDDEN / "owners") as owner:
-            host = Host(await connect(facts.address, "default"), settings, owner, display)
-            store = store_id(settings.projects_dir)
-            while not stop.is_set():
-                if server.facts() is None:
-                    await server.join()
-                with suppress(RPCError):
-                    await host.look_round(store)
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(LOOK_ROUND_S):
-                        await stop.wait()
-            await host.close()
+        host = Host(await connect(facts.address, "default"), facts.address, settings, display)
+        store = store_id(settings.projects_dir)
+        while not stop.is_set():
+            if server.facts() is None:
+                await server.join()
+            with suppress(RPCError):
+                await host.look_round(store)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_ROUND_S):
+                    await stop.wait()
+        await host.close()
     finally:
         await server.leave()
     return COMPLETE

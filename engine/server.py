@@ -107,7 +107,7 @@ class EmbeddedServer:
             attempt += await self._try_start(fresh_ports=attempt > 0)
             await asyncio.sleep(0.05)
         raise ServerError(
-            f"no Temporal server came up within {START_TIMEOUT_S:.0f} s; {self.state_dir / 'server.log'} has its own words. "
+            f"no Temporal server came up within {START_TIMEOUT_S:.0f} s; see {self.state_dir / 'server.log'}. "
             f"Should its database be damaged, move {self.state_dir / 'temporal.db'} away: nothing paid for is in it"
         )
 

@@ -19,34 +19,48 @@ from temporalio.service import RPCError, RPCStatusCode
 log = structlog.get_logger()
 
 
-async def give_back(client: Client, workflow_id: str) -> int:
-    """Fail, retryably, every started activity of the session and its batches; return how many there were."""
+async def give_back(client: Client, workflow_id: str, kinds: frozenset[str] | None = None) -> int:
+    """Fail, retryably, every started activity of the session and its batches; return how many there were.
+
+    ``kinds`` limits it to activities of these types, whose worker alone has died.
+    """
     parent = await _describe(client, workflow_id)
     if parent is None:
         return 0
     children = [child.workflow_id for child in parent.pending_children]
     descriptions = [parent, *await asyncio.gather(*(_describe(client, child) for child in children))]
-    counts = await asyncio.gather(*(_give_back_one(client, found) for found in descriptions if found is not None))
+    counts = await asyncio.gather(
+        *(_give_back_one(client, found, kinds) for found in descriptions if found is not None)
+    )
     return sum(counts)
 
 
-async def _give_back_one(client: Client, description: DescribeWorkflowExecutionResponse) -> int:
+async def _give_back_one(
+    client: Client, description: DescribeWorkflowExecutionResponse, kinds: frozenset[str] | None
+) -> int:
     execution = description.workflow_execution_info.execution
-    await client.workflow_service.reset_sticky_task_queue(
-        ResetStickyTaskQueueRequest(
-            namespace=client.namespace,
-            execution=WorkflowExecution(workflow_id=execution.workflow_id, run_id=execution.run_id),
-        )
-    )
+    if kinds is None:
+        await _let_any_worker_continue(client, execution)
     started = [
         pending.activity_id
         for pending in description.pending_activities
         if pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
+        and (kinds is None or pending.activity_type.name in kinds)
     ]
     results = await asyncio.gather(
         *(_fail(client, execution.workflow_id, execution.run_id, activity_id) for activity_id in started)
     )
     return sum(results)
+
+
+async def _let_any_worker_continue(client: Client, execution: WorkflowExecution) -> None:
+    """End the workflow's tie to the worker that had it in its cache."""
+    await client.workflow_service.reset_sticky_task_queue(
+        ResetStickyTaskQueueRequest(
+            namespace=client.namespace,
+            execution=execution,
+        )
+    )
 
 
 async def _fail(client: Client, workflow_id: str, run_id: str, activity_id: str) -> bool:

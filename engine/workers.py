@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from contextlib import suppress
 from datetime import timedelta
 
@@ -13,6 +12,9 @@ from temporalio.worker import Worker
 from activities.calling import Calling
 from activities.steps import Steps
 from activities.workplace import Workplace
+from discernus import __version__
+from discernus.sessions.calls import Calls
+from discernus.settings import Settings
 from workflows import WORKFLOWS
 from workflows.policies import CALL_GRACE_S, HEARTBEAT_THROTTLE, STICKY_TIMEOUT
 
@@ -27,17 +29,12 @@ def queue_of_model(queue: str, model: str) -> str:
 class Crew:
     """All workers of this process. Workers may join while others run; draining lets every call finish."""
 
-    def __init__(self, client: Client, workplace: Workplace) -> None:
+    def __init__(self, client: Client, settings: Settings) -> None:
         self._client = client
-        self._workplace = workplace
+        self._settings = settings
+        self._workplace = Workplace(settings)
         self._workers: dict[str, Worker] = {}
         self._runs: dict[str, asyncio.Task[None]] = {}
-
-    def serve_session(self, queue: str, models: Iterable[str], concurrency: int) -> None:
-        """Poll a session's own queue and those of its models."""
-        self.serve_steps(queue)
-        for model in models:
-            self.serve_model(queue, model, concurrency)
 
     def serve_steps(self, queue: str) -> None:
         """Poll for workflows and for the steps that call no model."""
@@ -58,15 +55,16 @@ class Crew:
                     steps.seal,
                     steps.note_status,
                 ],
+                build_id=f"discernus-{__version__}",  # by default half a second goes into hashing every module
                 graceful_shutdown_timeout=self._patience(),
                 max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
                 sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
             ),
         )
 
-    def serve_model(self, queue: str, model: str, concurrency: int) -> None:
+    def serve_model(self, queue: str, model: str, calls: Calls, concurrency: int) -> None:
         """Poll for calls to one model."""
-        calling = Calling(self._workplace)
+        calling = Calling(self._workplace, calls)
         name = queue_of_model(queue, model)
         self._start(
             name,
@@ -76,14 +74,11 @@ class Crew:
                 activities=[calling.analyse, calling.extract_by_model],
                 max_concurrent_activities=max(concurrency, 1),
                 max_concurrent_activity_task_polls=min(POLLERS, max(concurrency, 1)),
+                build_id=f"discernus-{__version__}",  # by default half a second goes into hashing every module
                 graceful_shutdown_timeout=self._patience(),
                 max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
             ),
         )
-
-    def serves(self, queue: str) -> bool:
-        """Return whether that queue is polled by this process."""
-        return queue in self._runs and not self._runs[queue].done()
 
     def failure(self) -> BaseException | None:
         """Return why a worker ended by itself, if one did."""
@@ -93,12 +88,11 @@ class Crew:
         return None
 
     async def drain(self) -> None:
-        """Poll no more, let what runs finish, and wait until every call in flight is archived."""
+        """Poll no more, and let what runs finish."""
         await asyncio.gather(*(worker.shutdown() for worker in self._workers.values()), return_exceptions=True)
         for run in self._runs.values():
             with suppress(Exception):
                 await run
-        await self._workplace.calls.settle()
         self._workers.clear()
         self._runs.clear()
 
@@ -108,4 +102,4 @@ class Crew:
 
     def _patience(self) -> timedelta:
         """Return longer than the longest call, so that draining never cuts one off."""
-        return timedelta(seconds=self._workplace.settings.response_timeout_s + CALL_GRACE_S)
+        return timedelta(seconds=self._settings.response_timeout_s + CALL_GRACE_S)

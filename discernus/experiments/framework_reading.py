@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,7 @@ def _report_no_block(text: str, problems: ProblemList) -> None:
     problems.error(None, "the framework has no machine-readable block", cure)
 
 
+@lru_cache(maxsize=8)
 def prose_of(text: str) -> str:
     """Return a framework's text without its machine-readable block and the <details> around it."""
     fence = next((fence for fence in fences(text) if is_machine_readable(fence)), None)

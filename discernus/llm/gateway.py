@@ -51,6 +51,11 @@ def warm_up() -> None:
         _litellm = litellm
 
 
+def load_client() -> None:
+    """Import what LiteLLM itself puts off until the first call (half a second), so that no call waits for it."""
+    warm_up()
+
+
 def missing_keys(model: str) -> tuple[str, ...]:
     """Return the environment variables that this model needs and that are not set; warms up if need be."""
     if model.startswith((OFFLINE_PREFIX, "ollama/", "ollama_chat/")):

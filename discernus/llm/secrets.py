@@ -33,8 +33,12 @@ def redact(text: str) -> str:
 
 def redact_known(text: str) -> str:
     """Return the text without the values of environment variables named *_API_KEY, *_TOKEN, *_SECRET."""
-    secrets = {value for name, value in os.environ.items() if name.upper().endswith(_NAMES)}
-    for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= _SHORTEST and secret in text:
-            text = text.replace(secret, _MASK)
+    for secret in _known():
+        text = text.replace(secret, _MASK)
     return text
+
+
+def _known() -> tuple[str, ...]:
+    """Return the secrets of the environment, the longest first."""
+    secrets = {os.environ[name] for name in os.environ if name.endswith(_NAMES)}
+    return tuple(sorted((secret for secret in secrets if len(secret) >= _SHORTEST), key=len, reverse=True))

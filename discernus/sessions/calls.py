@@ -51,7 +51,7 @@ class Obtained:
 class Calls:
     """All calls of one process: what is in flight is known, joined rather than repeated, and waited for at the end."""
 
-    def __init__(self, owner: Owner, complete: Complete, *, minimum_free_bytes: int, threads: int = 32) -> None:
+    def __init__(self, owner: Owner, complete: Complete, *, minimum_free_bytes: int, threads: int = 2) -> None:
         self._owner = owner
         self._complete = complete
         self._minimum_free_bytes = minimum_free_bytes
