@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from cli.exits import INFRASTRUCTURE, INTERRUPTED, INVALID, CommandError
+from cli.exits import COMPLETE, INFRASTRUCTURE, INTERRUPTED, INVALID, CommandError, command_name
+
+HELP = """\
+Have texts analysed by language models, several times each, and keep every answer.
+
+\b
+starter.py experiment_3            run it, or go on where it was left
+starter.py validate experiment_3   say all that is wrong with it
+starter.py status                  where every session stands
+starter.py watch experiment_3      look on while another terminal runs it
+starter.py COMMAND --help          what else a command can do
+
+\b
+An experiment is a name (experiment_3), a project and a name
+(MVA/experiment_3) or the path of a folder. Ctrl-C stops a run; the same
+command again goes on where it was, and pays for no answer twice.
+
+\b
+Exit codes: 0 complete, 2 invalid input, 3 partial, 4 infrastructure,
+            5 paused, 130 interrupted.
+"""
 
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help=(
-        "Have texts analysed by language models, several times each, and keep every answer.\n\n"
-        "  starter.py experiment_3             run it, or go on where it was left\n\n"
-        "  starter.py validate experiment_3    say all that is wrong with it; nothing is called\n\n"
-        "  starter.py status                   where every session stands\n\n"
-        "Exit codes: 0 complete, 2 invalid input, 3 partial, 4 infrastructure, 5 paused, 130 interrupted."
-    ),
+    help=HELP,
 )
 
 Name = Annotated[str, typer.Argument(help="An experiment's name, project/name, or the path of its folder.")]
@@ -51,11 +67,16 @@ def run(
     state_dir: StateDir = None,
     as_json: Json = False,
 ) -> None:
-    """Run an experiment, or go on with its unfinished session. This is what a bare name does."""
+    """Run an experiment, or go on with its unfinished session.
+
+    This is what a bare name does. What was answered before is never asked again; if the experiment's files have changed
+    since its session was opened, the session goes on with the files as they were, and --new opens another with the new
+    ones.
+    """
     import asyncio
 
     from cli.display import make_display
-    from cli.looking import define, find
+    from cli.looking import define, describe, find
 
     settings = _settings(
         models=models,
@@ -65,15 +86,17 @@ def run(
         projects_dir=projects_dir,
         state_dir=state_dir,
     )
-    display = make_display(as_json=as_json)
     folder = find(settings, experiment)
     definition = define(settings, folder)
-    for problem in definition.warnings:
-        display.say(str(problem))
-    from cli.run import run as run_session
+    with closing(make_display(as_json=as_json)) as display:
+        for problem in definition.warnings:
+            display.say(str(problem))
+        display.say(describe(definition, folder))
+        from cli.run import run as run_session
 
-    overridden = settings.models is not None or settings.runs is not None
-    raise typer.Exit(asyncio.run(run_session(settings, folder, definition, display, new=new, overridden=overridden)))
+        overridden = settings.models is not None or settings.runs is not None
+        code = asyncio.run(run_session(settings, folder, definition, display, new=new, overridden=overridden))
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -84,7 +107,10 @@ def validate(
     projects_dir: ProjectsDir = None,
     as_json: Json = False,
 ) -> None:
-    """Say all that is wrong or odd with an experiment, each with its place and its cure."""
+    """Say all that is wrong with an experiment, and the cure.
+
+    Each problem is named with its file and line. Nothing is called and nothing is written.
+    """
     from cli.looking import validate as validate_experiment
 
     settings = _settings(models=models, runs=runs, projects_dir=projects_dir)
@@ -97,7 +123,10 @@ def status(
     projects_dir: ProjectsDir = None,
     as_json: Json = False,
 ) -> None:
-    """Say where sessions stand, from their stores alone: no server is needed."""
+    """Say where every session stands.
+
+    It is read from the sessions' folders alone: no server is needed, and none is started.
+    """
     from cli.looking import status as show_status
 
     raise typer.Exit(show_status(_settings(projects_dir=projects_dir), experiment, as_json=as_json))
@@ -109,23 +138,33 @@ def watch(
     projects_dir: ProjectsDir = None,
     as_json: Json = False,
 ) -> None:
-    """Show a session's progress until it ends, without taking part in it."""
+    """Show the progress of a session that runs elsewhere.
+
+    It takes no part in the session: Ctrl-C ends the looking on, and nothing else.
+    """
     from cli.display import make_display
     from cli.looking import watch as watch_session
 
-    raise typer.Exit(watch_session(_settings(projects_dir=projects_dir), session, make_display(as_json=as_json)))
+    with closing(make_display(as_json=as_json)) as display:
+        code = watch_session(_settings(projects_dir=projects_dir), session, display)
+    raise typer.Exit(code)
 
 
 @app.command()
 def server(projects_dir: ProjectsDir = None, state_dir: StateDir = None, as_json: Json = False) -> None:
-    """Keep Temporal, its Web UI and a worker up until Ctrl-C, so that the Web UI's buttons do something."""
+    """Keep Temporal, its Web UI and a worker up until Ctrl-C.
+
+    Without it they live as long as something runs. Unfinished sessions go on, and the Web UI's buttons take effect.
+    """
     import asyncio
 
     from cli.display import make_display
     from cli.serving import serve
 
     settings = _settings(projects_dir=projects_dir, state_dir=state_dir)
-    raise typer.Exit(asyncio.run(serve(settings, make_display(as_json=as_json))))
+    with closing(make_display(as_json=as_json)) as display:
+        code = asyncio.run(serve(settings, display))
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -152,7 +191,7 @@ def _settings(**given: Any) -> Any:
         return Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as invalid:
         wrong = "; ".join(f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in invalid.errors())
-        raise CommandError(f"a setting is not valid: {wrong}", INVALID) from None
+        raise CommandError(f"a setting is not valid: {wrong}; correct or unset it", INVALID) from None
 
 
 def main() -> None:
@@ -162,31 +201,50 @@ def main() -> None:
     if arguments and arguments[0] not in commands | {"--help", "-h"}:
         arguments = ["run", *arguments]
     code = _exit_code(arguments)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # nobody reads it any more
+            stream.flush()
     os._exit(code)  # an interpreter that has used the Temporal client may crash while it shuts down
 
 
 def _exit_code(arguments: list[str]) -> int:
-    import click
-
+    """Run a command and return its exit code; whatever goes wrong is said in words that can be acted on."""
     try:
-        result = app(arguments, prog_name="starter.py", standalone_mode=False)
+        app(arguments, prog_name=command_name())
+    except SystemExit as ended:
+        if ended.code == 1:  # nobody reads our output any more, or a question was left unanswered
+            return INTERRUPTED if arguments[0] == "run" else COMPLETE
+        return ended.code if isinstance(ended.code, int) else COMPLETE
     except CommandError as failed:
-        print(f"error: {failed}" if "\n" not in str(failed) else str(failed), file=sys.stderr)  # noqa: T201
-        return failed.code
-    except click.ClickException as misused:
-        misused.show()
-        return INVALID
-    except (KeyboardInterrupt, click.Abort):
-        print("interrupted", file=sys.stderr)  # noqa: T201
-        return INTERRUPTED
+        return _say(str(failed), failed.code, arguments)
     except OSError as refused:
-        print(f"error: {refused.strerror}: {refused.filename}", file=sys.stderr)  # noqa: T201
-        return INFRASTRUCTURE
-    except BrokenPipeError:
-        return 0
-    return result if isinstance(result, int) else 0
+        about = f": {refused.filename}" if refused.filename else ""
+        advice = "mend that, or choose other folders with --projects-dir and --state-dir"
+        return _say(f"{refused.strerror or refused}{about}; {advice}", INFRASTRUCTURE, arguments)
+    except Exception:  # noqa: BLE001  the last resort: a researcher gets a sentence, the traceback goes to a file
+        return _say(_keep_traceback(), INFRASTRUCTURE, arguments)
+    return COMPLETE
+
+
+def _say(message: str, code: int, arguments: list[str]) -> int:
+    with suppress(OSError):
+        print(message if message.startswith("error: ") else f"error: {message}", file=sys.stderr)  # noqa: T201
+        if "--json" in arguments:
+            print(json.dumps({"event": "end", "status": "error", "exit_code": code, "error": message}))  # noqa: T201
+    return code
+
+
+def _keep_traceback() -> str:
+    import tempfile
+    import traceback
+
+    with tempfile.NamedTemporaryFile("w", prefix="discernus-", suffix=".txt", delete=False) as file:
+        file.write(traceback.format_exc())
+    said = str(sys.exc_info()[1]) or "no reason given"
+    return (
+        f"this should not have happened: {said.splitlines()[0]}\n"
+        f"all answers are kept, and the same command goes on; {file.name} holds the details for a report"
+    )
 
 
 if __name__ == "__main__":

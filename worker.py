@@ -30,6 +30,7 @@ from engine.caller import Duty
 from engine.connection import connect
 from engine.workers import Crew
 
+UNREPORTED_PATIENCE_S = 10.0  # what is archived need not be reported; the next worker finds it there
 LOOK_ROUND_S = 2.0  # how often to look for sessions with models not served yet
 
 
@@ -48,8 +49,7 @@ async def serve_store(settings: Settings, address: str, only: frozenset[str]) ->
         typer.echo(f"worker {owner.id} serves store {store} at {address}; SIGTERM or Ctrl-C drains it")
         failure = await _serve_models(crew, client, settings, store, calls, only, stop)
         typer.echo(f"draining: {calls.in_flight} calls in flight")
-        await crew.drain()
-        await calls.settle()
+        await _let_go(crew, calls)
     if failure is not None:
         typer.echo(f"worker stopped: {failure}", err=True)
         return 4
@@ -91,6 +91,16 @@ async def _serve_models(
     return None
 
 
+async def _let_go(crew: Crew, calls: Calls) -> None:
+    """Take nothing new, finish and archive every call, and report them, unless the server is gone for good."""
+    drained = asyncio.create_task(crew.drain())
+    idle_s = 0.0
+    while not drained.done() and idle_s < UNREPORTED_PATIENCE_S:
+        await asyncio.wait({drained}, timeout=0.5)
+        idle_s = 0.0 if calls.in_flight else idle_s + 0.5
+    await calls.settle()
+
+
 async def serve_starter(settings: Settings, models: frozenset[str]) -> int:
     """Make the calls of one session for the starter at the other end of our standard input, until that is closed."""
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -98,7 +108,11 @@ async def serve_starter(settings: Settings, models: frozenset[str]) -> int:
     lifeline = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lifeline), sys.stdin)
     await asyncio.to_thread(gateway.warm_up)
-    missing = {model: list(keys) for model in sorted(models) if (keys := gateway.missing_keys(model))}
+    missing = {
+        model: list(keys)
+        for model in sorted(models)
+        if (keys := gateway.missing_keys(model)) or not gateway.has_vendor(model)
+    }
     print(json.dumps(missing), flush=True)  # noqa: T201
     loading = asyncio.create_task(asyncio.to_thread(gateway.load_client))
     line = await lifeline.readline()
@@ -115,8 +129,7 @@ async def serve_starter(settings: Settings, models: frozenset[str]) -> int:
         while not lifeline.at_eof() and crew.failure() is None:
             await lifeline.readline()
         failure = crew.failure()
-        await crew.drain()
-        await calls.settle()
+        await _let_go(crew, calls)
     return 0 if failure is None else 4
 
 

@@ -105,13 +105,19 @@ class CallOrder(Border):
     again: bool = False
 
 
-class ExtractOrder(Border):
-    """One answer to be read. ``final`` takes what there is, without asking for another look."""
+class Answer(Border):
+    """One archived answer to be read. ``final`` takes what there is, without asking for another look."""
 
-    key: SessionKey
     number: int
     ask: int
     final: bool
+
+
+class ExtractOrder(Border):
+    """The answers of a session that are there to be read: one, or as many as came in while others were read."""
+
+    key: SessionKey
+    answers: tuple[Answer, ...]
 
 
 class CallOutcome(Border):
@@ -131,6 +137,12 @@ class ExtractOutcome(Border):
     scored: int
     dimensions: int
     scores: tuple[float | None, ...] = ()
+
+
+class Extracts(Border):
+    """What the answers gave, in the order they were handed in."""
+
+    outcomes: tuple[ExtractOutcome, ...]
 
 
 class Scored(Border):

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from temporalio import activity
+from temporalio.exceptions import ApplicationError
 
 from activities.border import (
     CALCULATE,
@@ -20,8 +21,10 @@ from activities.border import (
     READ_PLAN,
     SEAL,
     SYNTHESISE,
+    Answer,
     ExtractOrder,
     ExtractOutcome,
+    Extracts,
     Planned,
     PlanPage,
     PlanRequest,
@@ -32,6 +35,9 @@ from activities.border import (
     StatusNote,
 )
 from activities.workplace import Workplace, beating
+from discernus.experiments.freezing import SnapshotDamaged
+from discernus.experiments.problems import InvalidDefinition
+from discernus.sessions.session import Session
 from discernus.stages.calculation import calculate
 from discernus.stages.planning import read_plan
 from discernus.stages.preflight import preflight
@@ -70,13 +76,9 @@ class Steps:
         )
 
     @activity.defn(name=EXTRACT)
-    async def extract(self, order: ExtractOrder) -> ExtractOutcome:
-        """Read the scores out of an archived answer."""
-        session = self._workplace.session(order.key)
-        reading = await asyncio.to_thread(read_answer, session, order.number, order.ask, final=order.final)
-        return ExtractOutcome(
-            next=reading.next, scored=reading.scored, dimensions=len(reading.scores), scores=reading.scores
-        )
+    async def extract(self, order: ExtractOrder) -> Extracts:
+        """Read the scores out of archived answers."""
+        return await asyncio.to_thread(_extract, self._workplace.session(order.key), order.answers)
 
     @activity.defn(name=PROJECT)
     async def project(self, order: ProjectOrder) -> Projected:
@@ -116,6 +118,21 @@ class Steps:
         await asyncio.to_thread(session.note_status, note.status, note.reason)
 
 
+def _extract(session: Session, answers: tuple[Answer, ...]) -> Extracts:
+    readings = [read_answer(session, answer.number, answer.ask, final=answer.final) for answer in answers]
+    return Extracts(
+        outcomes=tuple(
+            ExtractOutcome(
+                next=reading.next, scored=reading.scored, dimensions=len(reading.scores), scores=reading.scores
+            )
+            for reading in readings
+        )
+    )
+
+
 async def _beating(work: Callable[[], T]) -> T:
     async with beating():
-        return await asyncio.to_thread(work)
+        try:
+            return await asyncio.to_thread(work)
+        except (SnapshotDamaged, InvalidDefinition) as damaged:  # no repetition mends it
+            raise ApplicationError(str(damaged), type=type(damaged).__name__, non_retryable=True) from None

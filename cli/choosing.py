@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli.display import Display
+from cli.display import Display, counted
 from discernus.experiments.definition import Definition
 from discernus.sessions.opening import Choice, find_session, open_session, opening_lock
 from discernus.sessions.session import Session
@@ -43,7 +44,7 @@ def choose(
             call_timeout_s=settings.response_timeout_s,
             mirror=settings.mirror_dir,
         )
-    display.say(f"session {session.name}: {session.facts.analyses} analyses with {', '.join(session.facts.models)}")
+    display.say(f"session {session.name}, with {', '.join(session.facts.models)}")
     return Chosen(session, fresh=True, complete=False)
 
 
@@ -58,10 +59,18 @@ def _goes_on(choice: Choice, display: Display) -> bool:
         display.say("that session is complete and stays as it is; this run opens another")
         return False
     if sys.stdin.isatty() and sys.stdout.isatty():
-        answer = input("[r]esume on its snapshot, as it was, or open a [n]ew session? [r] ").strip().lower()
-        return not answer.startswith("n")
+        return not _ask("[r]esume on its snapshot, as it was, or open a [n]ew session? [r] ").startswith("n")
     display.say("resuming on its snapshot, as it was; --new opens a session with the files as they are now")
     return True
+
+
+def _ask(question: str) -> str:
+    """Return the answer typed at the terminal. Ctrl-C ends the command: there is nothing yet that could be drained."""
+    listening = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return input(question).strip().lower()
+    finally:
+        signal.signal(signal.SIGINT, listening)
 
 
 def _resume(choice: Choice, settings: Settings, display: Display) -> Chosen:
@@ -69,6 +78,6 @@ def _resume(choice: Choice, settings: Settings, display: Display) -> Chosen:
     if choice.state == "complete":
         return Chosen(session, fresh=False, complete=True)
     released = session.release_parked() if choice.state == "partial" else 0
-    again = f"; {released} parked analyses are tried again" if released else ""
+    again = f"; {counted(released, 'parked analysis')} tried again" if released else ""
     display.say(f"resuming {session.name}{again}")
     return Chosen(session, fresh=False, complete=False)

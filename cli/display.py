@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from dataclasses import asdict
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -15,10 +16,14 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from discernus.sessions.progress import Standing
+from discernus.sessions.progress import Latest, Standing
 
 PLAIN_INTERVAL_S = 10.0  # a pipe gets a line this often while something changes, and one for each new stage
+PLAIN_SIGN_OF_LIFE_S = 60.0  # and one this often while nothing does
 SHOWN_SCORES = 6
+LONGEST_NAME = 18  # characters of a document's or model's name in the table
+NARROWEST_SCORE = 5  # "-0.35"
+LONGEST_REASON = 240  # characters of a failure on the panel; the whole stands in the archive
 
 
 class Display(Protocol):
@@ -36,6 +41,10 @@ class Display(Protocol):
         """Show how it ended."""
         ...
 
+    def close(self) -> None:
+        """Leave the terminal as it was found."""
+        ...
+
 
 def make_display(*, as_json: bool) -> Display:
     """Return the display that suits where the output goes."""
@@ -43,6 +52,30 @@ def make_display(*, as_json: bool) -> Display:
         return JsonLines()
     console = Console(highlight=False)
     return Panel(console) if console.is_terminal else PlainLines()
+
+
+def write(text: str, *, error: bool = False) -> None:
+    """Print a line. Once nobody reads any more (``| head -1``), raise BrokenPipeError, and be silent from then on."""
+    stream = sys.stderr if error else sys.stdout
+    try:
+        print(text, file=stream, flush=True)
+    except BrokenPipeError:
+        silence(stream)
+        raise
+
+
+def silence(stream: TextIO) -> None:
+    """Let all further output to the stream go nowhere, without an error."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return ``1 model``, ``2 models``, ``2 analyses``."""
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number} {noun[:-2]}es" if noun.endswith("sis") else f"{number} {noun}s"
 
 
 class Pace:
@@ -81,8 +114,13 @@ def sentence(standing: Standing, left: float | None) -> str:
 
 def cost(standing: Standing) -> str:
     """Return the cost so far in words; calls without a known price are named, never counted as free."""
-    unpriced = f" + {standing.unpriced} calls of unknown price" if standing.unpriced else ""
+    unpriced = f" + {counted(standing.unpriced, 'call')} of unknown price" if standing.unpriced else ""
     return f"{standing.cost_usd:.4f} USD{unpriced}"
+
+
+def shortened(reason: str) -> str:
+    """Return a failure's message at a length that can be taken in at a glance."""
+    return reason if len(reason) <= LONGEST_REASON else f"{reason[:LONGEST_REASON]}…"
 
 
 class PlainLines:
@@ -92,28 +130,36 @@ class PlainLines:
         self._pace = Pace()
         self._shown_at = 0.0
         self._shown: tuple[str, int, int, str] | None = None
-        self._waiting = ""
+        self._failure = ""
+        self._failure_at = float("-inf")
 
     def say(self, text: str, *, error: bool = False) -> None:
-        print(text, file=sys.stderr if error else sys.stdout, flush=True)
+        write(text, error=error)
 
     def show(self, standing: Standing) -> None:
         left = self._pace.seconds_left(standing)
         state = (standing.stage, standing.done, standing.parked, standing.status)
-        if self._shown is not None and state == self._shown:
-            return
-        new_stage = self._shown is None or state[0] != self._shown[0] or state[3] != self._shown[3]
-        if not new_stage and time.monotonic() - self._shown_at < PLAIN_INTERVAL_S:
-            return
-        self._shown, self._shown_at = state, time.monotonic()
-        self.say(sentence(standing, left))
-        if standing.waiting_for and standing.waiting_for != self._waiting:
-            self._waiting = standing.waiting_for
-            self.say(f"last failure: {self._waiting}")
+        if self._is_due(state):
+            self._shown, self._shown_at = state, time.monotonic()
+            self.say(sentence(standing, left))
+        kind = "waiting" if standing.waiting_for else "parked"
+        failure = standing.waiting_for or (standing.last_failure if standing.parked else "")
+        if failure and failure != self._failure and time.monotonic() - self._failure_at >= PLAIN_INTERVAL_S:
+            self._failure, self._failure_at = failure, time.monotonic()
+            self.say(f"{kind}: {shortened(failure)}")
 
     def end(self, summary: dict[str, Any]) -> None:
         for line in summary["lines"]:
             self.say(line)
+
+    def close(self) -> None:
+        sys.stdout.flush()
+
+    def _is_due(self, state: tuple[str, int, int, str]) -> bool:
+        if self._shown is None or (state[0], state[3]) != (self._shown[0], self._shown[3]):
+            return True
+        passed = time.monotonic() - self._shown_at
+        return passed >= (PLAIN_INTERVAL_S if state != self._shown else PLAIN_SIGN_OF_LIFE_S)
 
 
 class JsonLines:
@@ -134,56 +180,90 @@ class JsonLines:
     def end(self, summary: dict[str, Any]) -> None:
         self._write({"event": "end", **{name: value for name, value in summary.items() if name != "lines"}})
 
+    def close(self) -> None:
+        sys.stdout.flush()
+
     def _write(self, record: dict[str, Any]) -> None:
-        print(json.dumps(record, ensure_ascii=False), flush=True)  # noqa: T201
+        write(json.dumps(record, ensure_ascii=False))
 
 
 class Panel:
-    """A live panel that is redrawn in place."""
+    """A live panel that is redrawn in place; what is said stands above it."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._pace = Pace()
         self._live: Live | None = None
+        self._began = time.monotonic()
 
     def say(self, text: str, *, error: bool = False) -> None:
-        self._console.print(Text(text, style="red" if error else ""), soft_wrap=True)
+        for line in text.splitlines():
+            # a path or an address is never broken, so that it can be copied; everything else wraps between words
+            unbreakable = any(len(word) > self._console.width for word in line.split())
+            self._console.print(Text(line, style="red" if error else ""), soft_wrap=unbreakable)
 
     def show(self, standing: Standing) -> None:
         if self._live is None:
             self._live = Live(console=self._console, auto_refresh=False, transient=True)
             self._live.start()
-        self._live.update(self._render(standing), refresh=True)
+        self._live.update(self.render(standing), refresh=True)
 
     def end(self, summary: dict[str, Any]) -> None:
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
+        self.close()
         for line in summary["lines"]:
             self.say(line)
 
-    def _render(self, standing: Standing) -> Group:
+    def close(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def render(self, standing: Standing) -> Group:
+        """Return the panel's lines."""
         left = self._pace.seconds_left(standing)
+        bar = Table.grid(padding=(0, 1))
+        elapsed = str(timedelta(seconds=int(time.monotonic() - self._began)))
         settled = standing.done + standing.parked
-        rows: list[Any] = [
-            ProgressBar(total=max(standing.planned, 1), completed=settled, width=min(60, self._console.width - 2)),
-            Text(sentence(standing, left), overflow="fold"),
-        ]
+        width = min(60, self._console.width - len(elapsed) - 2)
+        bar.add_row(ProgressBar(total=max(standing.planned, 1), completed=settled, width=width), elapsed)
+        rows: list[Any] = [bar, Text(sentence(standing, left))]
         if standing.status == "paused":
-            rows.append(Text(f"paused: {standing.reason}", style="yellow", overflow="fold"))
-        elif standing.waiting_for and standing.in_flight == 0 and standing.stage == "analysis":
-            rows.append(Text(f"waiting after: {standing.waiting_for}", style="yellow", overflow="fold"))
+            rows.append(Text(f"paused: {shortened(standing.reason)}", style="yellow"))
+        elif standing.waiting_for:
+            rows.append(Text(f"waiting: {shortened(standing.waiting_for)}", style="yellow"))
+        elif standing.parked and standing.last_failure:
+            rows.append(Text(f"parked: {shortened(standing.last_failure)}", style="yellow"))
+        elif not standing.calls and not standing.in_flight and standing.stage == "analysis":
+            rows.append(Text("getting ready to call models; this takes a few seconds", style="dim"))
         if standing.latest:
             rows.append(self._scores(standing))
         return Group(*rows)
 
     def _scores(self, standing: Standing) -> Table:
-        table = Table(box=None, padding=(0, 1), title="latest scores", title_justify="left", title_style="dim")
-        for heading in ("analysis", "document", "model", "run", "scores"):
-            table.add_column(heading, overflow="ellipsis", no_wrap=True)
-        for latest in standing.latest[-SHOWN_SCORES:]:
-            scores = " ".join("–" if score is None else f"{score:.2f}" for score in latest.scores)
-            table.add_row(
-                f"{latest.number:03d}", latest.document, latest.model.rpartition("/")[2], str(latest.run), scores
-            )
+        """Return the latest scores, a column for each dimension that the terminal has room for."""
+        latest = standing.latest[-SHOWN_SCORES:]
+        several_models = len({one.model for one in standing.latest}) > 1
+        names = [(one.document, *([_short_model(one.model)] if several_models else [])) for one in latest]
+        named = [min(LONGEST_NAME, max(map(len, column))) for column in zip(*names, strict=True)]
+        number = max(3, *(len(str(one.number)) for one in latest))
+        taken = number + 1 + sum(width + 1 for width in named) + len("run") + 1
+        room = max(0, self._console.width - taken) // (NARROWEST_SCORE + 1)
+        shown = standing.dimensions[:room]
+        table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim", pad_edge=False)
+        table.add_column("nr", width=number)
+        for heading, width in zip(("document", "model"), named, strict=False):
+            table.add_column(heading, width=width, overflow="ellipsis", no_wrap=True)
+        table.add_column("run", width=3)
+        for dimension in shown:
+            table.add_column(dimension[:NARROWEST_SCORE], width=NARROWEST_SCORE, justify="right", no_wrap=True)
+        for one, cells in zip(latest, names, strict=True):
+            table.add_row(f"{one.number:03d}", *cells, str(one.run), *_score_cells(one, len(shown)))
         return table
+
+
+def _score_cells(one: Latest, number: int) -> list[str]:
+    return ["–" if score is None else f"{score:.2f}" for score in one.scores[:number]]
+
+
+def _short_model(model: str) -> str:
+    return model.rpartition("/")[2]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 COMPLETE = 0
 INVALID = 2
 PARTIAL = 3
@@ -16,3 +19,8 @@ class CommandError(Exception):
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
         self.code = code
+
+
+def command_name() -> str:
+    """Return what the command line was called as, so that what we print can be typed: starter.py, or discernus."""
+    return Path(sys.argv[0]).name or "starter.py"

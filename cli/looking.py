@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
-from cli.display import Display, sentence
-from cli.exits import COMPLETE, INVALID, PARTIAL, PAUSED, CommandError
+from cli.display import Display, cost, counted, sentence, write
+from cli.exits import COMPLETE, INTERRUPTED, INVALID, PARTIAL, PAUSED, CommandError, command_name
 from discernus.experiments.definition import Definition, read_definition
-from discernus.experiments.location import ExperimentNotFound, find_experiment
+from discernus.experiments.location import ExperimentNotFound, find_experiment, project_of
 from discernus.experiments.plan import make_plan
 from discernus.experiments.problems import InvalidDefinition, Problem
 from discernus.sessions import layout
 from discernus.sessions.opening import HIDDEN, sessions_folder, sessions_in
-from discernus.sessions.owners import Owner, is_held
+from discernus.sessions.owners import Onlooker, is_held
 from discernus.sessions.progress import ProgressReader, Standing
 from discernus.sessions.session import Session
 from discernus.settings import Settings
@@ -50,77 +46,117 @@ def validate(settings: Settings, name: str, *, as_json: bool) -> int:
         definition = read_definition(folder, models=settings.models, runs=settings.runs)
     except InvalidDefinition as invalid:
         if as_json:
-            _print(json.dumps({"valid": False, "problems": [asdict(problem) for problem in invalid.problems]}))
+            write(json.dumps({"valid": False, "problems": [asdict(problem) for problem in invalid.problems]}))
         else:
             errors = sum(problem.severity == "error" for problem in invalid.problems)
-            _print(_listed(invalid.problems))
-            _print(f"\n{folder.name} cannot run: {errors} error{'s' if errors != 1 else ''}")
+            write(_listed(invalid.problems))
+            write(f"\n{folder.name} cannot run: {errors} error{'s' if errors != 1 else ''}")
         return INVALID
-    experiment = definition.experiment
-    plan = make_plan(
-        [document.id for document in definition.documents],
-        list(experiment.models),
-        list(experiment.variants),
-        experiment.runs_per_model,
-    )
     if as_json:
         problems = [asdict(problem) for problem in definition.warnings]
-        _print(json.dumps({"valid": True, "analyses": len(plan), "problems": problems}))
+        write(json.dumps({"valid": True, "analyses": _analyses(definition), "problems": problems}))
         return COMPLETE
     for problem in definition.warnings:
-        _print(str(problem))
-    _print(
-        f"{folder.name} is valid: {len(definition.documents)} documents × {len(experiment.models)} models × "
-        f"{len(experiment.variants)} variants × {experiment.runs_per_model} runs = {len(plan)} analyses, "
-        f"scored on {len(definition.framework.dimensions)} dimensions by {definition.framework.display_name}"
-    )
+        write(str(problem))
+    framework = definition.framework
+    write(describe(definition, folder))
+    write(f"framework: {framework.display_name}, {counted(len(framework.dimensions), 'dimension')}")
+    write(f"models: {', '.join(definition.experiment.models)}")
+    noted = counted(len(definition.warnings), "warning")
+    write(f"{folder.name} is valid{f', with {noted}' if definition.warnings else ''}")
     return COMPLETE
+
+
+def describe(definition: Definition, folder: Path) -> str:
+    """Return in one line what a run of the experiment comes to."""
+    experiment = definition.experiment
+    parts = [counted(len(definition.documents), "document"), counted(len(experiment.models), "model")]
+    if len(experiment.variants) > 1:
+        parts.append(counted(len(experiment.variants), "variant"))
+    parts.append(counted(experiment.runs_per_model, "run"))
+    return f"{project_of(folder)}/{folder.name}: {' × '.join(parts)} = {counted(_analyses(definition), 'analysis')}"
+
+
+def _analyses(definition: Definition) -> int:
+    experiment = definition.experiment
+    documents = [document.id for document in definition.documents]
+    return len(make_plan(documents, list(experiment.models), list(experiment.variants), experiment.runs_per_model))
 
 
 def status(settings: Settings, name: str | None, *, as_json: bool) -> int:
     """List the sessions of an experiment, or of all, as their stores tell them."""
     found = [(session, ProgressReader(session, _onlooker(settings)).read()) for session in _sessions(settings, name)]
     if as_json:
-        _print(json.dumps([{"session": session.name, **_facts(session, standing)} for session, standing in found]))
+        for session, standing in found:
+            write(json.dumps({"session": session.name, **_facts(session, standing)}, ensure_ascii=False))
         return COMPLETE
     if not found:
-        _print("no session yet; start one with: starter.py EXPERIMENT")
+        write(f"no session yet; start one with: {command_name()} {name or 'EXPERIMENT'}")
         return COMPLETE
-    console = Console(highlight=False)
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in ("session", "status", "stage", "analyses", "parked", "in doubt", "cost"):
-        table.add_column(heading, overflow="fold")
-    for session, standing in found:
-        table.add_row(
-            session.name,
-            _shown_status(session, standing),
-            standing.stage,
-            f"{standing.done}/{standing.planned}",
-            str(standing.parked),
-            str(standing.in_doubt),
-            f"{standing.cost_usd:.4f} USD" + (f" + {standing.unpriced} unpriced" if standing.unpriced else ""),
-        )
-    console.print(table)
-    for session, standing in found[-1:]:
+    above = ""
+    lines = _status_lines(found)
+    for (session, standing), line in zip(found, lines, strict=True):
+        experiment = f"{session.facts.project}/{session.facts.experiment}"
+        if experiment != above:
+            write(experiment)
+            above = experiment
+        write(line)
         if standing.status == "paused":
-            _print(f"paused: {standing.reason}")
-        if standing.stage == "sealed":
-            _print(f"report: {session.folder / layout.REPORT}")
+            write(f"    paused: {standing.reason}")
+    newest, standing = found[-1]
+    if standing.stage == "sealed":
+        write(f"report of the last one: {newest.folder / layout.REPORT}")
+    else:
+        write(f"go on with the last one, or look on: {command_name()} [watch] {newest.facts.experiment}")
     return COMPLETE
+
+
+def _status_lines(found: list[tuple[Session, Standing]]) -> list[str]:
+    """Return a line for each session, in columns; what is zero is not mentioned."""
+    rows = []
+    for session, standing in found:
+        stage = f" ({standing.stage})" if standing.stage != "sealed" else ""
+        notes = [cost(standing)]
+        words = {"parked": standing.parked, "in flight": standing.in_flight, "in doubt": standing.in_doubt}
+        notes += [f"{number} {word}" for word, number in words.items() if number]
+        status = _shown_status(session, standing) + stage
+        rows.append((session.facts.session, status, f"{standing.done}/{standing.planned}", ", ".join(notes)))
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    return [
+        f"  {name:<{widths[0]}}  {status:<{widths[1]}}  {counts:>{widths[2]}}  {notes}"
+        for name, status, counts, notes in rows
+    ]
 
 
 def watch(settings: Settings, name: str, display: Display) -> int:
     """Show a session until it ends, read from its store; nothing is started or stopped by it."""
     session = _one_session(settings, name)
     reader = ProgressReader(session, _onlooker(settings))
+    display.say(f"watching {session.name}; Ctrl-C ends the looking on, not the session")
+    told = False
     while True:
         standing = reader.read()
         display.show(standing)
+        facts = _facts(session, standing)
         if standing.stage == "sealed" or standing.status == "paused":
-            facts = _facts(session, standing)
-            display.end({"lines": [f"{facts['status']}: {session.name}, {sentence(standing, None)}"], **facts})
-            return {"partial": PARTIAL, "paused": PAUSED}.get(standing.status, COMPLETE)
-        time.sleep(WATCH_S)
+            code = {"partial": PARTIAL, "paused": PAUSED}.get(standing.status, COMPLETE)
+            lines = [f"{facts['status']}: {session.name}, {sentence(standing, None)}"]
+            if standing.status == "paused":
+                lines.append(f"why: {standing.reason}")
+            else:
+                lines.append(f"report: {session.folder / layout.REPORT}")
+            display.end({"lines": lines, "exit_code": code, **facts})
+            return code
+        if facts["status"] == "unfinished" and not told:
+            told = True
+            again = f"{command_name()} {session.facts.experiment}"
+            display.say(f"nobody on this machine runs it now; unless another does, go on with it: {again}")
+        try:
+            time.sleep(WATCH_S)
+        except KeyboardInterrupt:
+            lines = [f"left: {session.name}, {sentence(standing, None)}"]
+            display.end({"lines": lines, "exit_code": INTERRUPTED, **facts})
+            return INTERRUPTED
 
 
 def _one_session(settings: Settings, name: str) -> Session:
@@ -130,7 +166,7 @@ def _one_session(settings: Settings, name: str) -> Session:
             return session
     sessions = _sessions(settings, name)
     if not sessions:
-        raise CommandError(f"{name!r} has no session yet; start one with: starter.py {name}", INVALID)
+        raise CommandError(f"{name!r} has no session yet; start one with: {command_name()} {name}", INVALID)
     return sessions[-1]
 
 
@@ -141,9 +177,8 @@ def _sessions(settings: Settings, name: str | None) -> list[Session]:
     return [session for folder in folders for session in sessions_in(folder)]
 
 
-def _onlooker(settings: Settings) -> Owner:
-    """Return an owner that only asks who lives."""
-    return Owner(settings.projects_dir / HIDDEN / "owners")
+def _onlooker(settings: Settings) -> Onlooker:
+    return Onlooker(settings.projects_dir / HIDDEN / "owners")
 
 
 def _shown_status(session: Session, standing: Standing) -> str:
@@ -155,13 +190,9 @@ def _shown_status(session: Session, standing: Standing) -> str:
 
 def _facts(session: Session, standing: Standing) -> dict[str, object]:
     facts = asdict(standing)
-    facts.pop("latest")
+    del facts["latest"], facts["dimensions"]
     return {**facts, "status": _shown_status(session, standing), "folder": str(session.folder)}
 
 
 def _listed(problems: tuple[Problem, ...]) -> str:
     return "\n".join(str(problem) for problem in problems)
-
-
-def _print(text: str) -> None:
-    print(text, file=sys.stdout, flush=True)  # noqa: T201

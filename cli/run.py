@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -15,14 +17,14 @@ from temporalio.service import RPCError
 
 from activities.border import ANALYSE, EXTRACT_BY_MODEL
 from cli.choosing import choose
-from cli.display import Display
-from cli.exits import COMPLETE, INFRASTRUCTURE, INTERRUPTED, INVALID, PARTIAL, PAUSED, CommandError
+from cli.display import Display, cost, counted, silence
+from cli.exits import COMPLETE, INFRASTRUCTURE, INTERRUPTED, INVALID, PARTIAL, PAUSED, CommandError, command_name
 from discernus.experiments.definition import Definition
 from discernus.experiments.experiment import OFFLINE_PREFIX
 from discernus.logs import log_to
 from discernus.sessions import layout
-from discernus.sessions.opening import HIDDEN, store_id
-from discernus.sessions.owners import Lock, Owner
+from discernus.sessions.opening import HIDDEN, StoreDamaged, find_session, store_id
+from discernus.sessions.owners import Lock, Owner, is_held
 from discernus.sessions.progress import ProgressReader, Standing
 from discernus.sessions.session import Session
 from discernus.settings import Settings
@@ -32,6 +34,7 @@ from engine.connection import connect
 from engine.server import EmbeddedServer, ServerError
 from engine.takeover import give_back
 from engine.workers import Crew
+from workflows.experiment import ExperimentWorkflow
 
 CALLS = frozenset({ANALYSE, EXTRACT_BY_MODEL})
 SHOW_S = 0.5  # between two looks at the store
@@ -54,13 +57,9 @@ class Run:
 
     settings: Settings
     session: Session
-    owner: Owner
+    reader: ProgressReader
     display: Display
     stop: asyncio.Event
-
-    @property
-    def reader(self) -> ProgressReader:
-        return ProgressReader(self.session, self.owner)
 
 
 async def run(
@@ -69,18 +68,31 @@ async def run(
     """Run the experiment to its end, or to where it is stopped; return the exit code."""
     stop = asyncio.Event()
     _listen(stop, display)
+    if not new:
+        finished = _finished(settings, folder, definition, overridden=overridden)
+        if finished is not None:
+            return _end(ProgressReader(finished).read(), finished, display, already=True)
     async with AsyncExitStack() as stack:
-        caller = await _ready_caller(settings, definition, stack) if settings.temporal is None else None
-        chosen = choose(settings, folder, definition, display, new=new, overridden=overridden)
+        caller = await _ready_caller(settings, definition, display, stack) if settings.temporal is None else None
+        try:
+            chosen = choose(settings, folder, definition, display, new=new, overridden=overridden)
+        except StoreDamaged as damaged:
+            raise CommandError(str(damaged), INFRASTRUCTURE) from damaged
         if chosen.complete:
             return _end(ProgressReader(chosen.session).read(), chosen.session, display, already=True)
         log_to(chosen.session.folder / layout.OPERATIONAL_LOG)
         owner = stack.enter_context(Owner(settings.projects_dir / HIDDEN / "owners"))
-        this = Run(settings, chosen.session, owner, display, stop)
+        this = Run(settings, chosen.session, ProgressReader(chosen.session, owner), display, stop)
         return await (_run_remote(this) if caller is None else _run_embedded(this, caller))
 
 
-async def _ready_caller(settings: Settings, definition: Definition, stack: AsyncExitStack) -> Caller:
+def _finished(settings: Settings, folder: Path, definition: Definition, *, overridden: bool) -> Session | None:
+    """Return the session that is meant if it is complete and its files are the same: then nothing need be started."""
+    choice = find_session(settings.projects_dir, folder, definition, same_plan=overridden)
+    return choice.session if choice is not None and choice.state == "complete" and not choice.changes else None
+
+
+async def _ready_caller(settings: Settings, definition: Definition, display: Display, stack: AsyncExitStack) -> Caller:
     """Start the process that makes the calls; raise CommandError for keys that it lacks, before a session is opened."""
     experiment = definition.experiment
     wanted = [*experiment.models, *([experiment.extraction_model] if experiment.extraction_model else [])]
@@ -90,46 +102,75 @@ async def _ready_caller(settings: Settings, definition: Definition, stack: Async
     stack.push_async_callback(caller.close)
     if all(model.startswith(OFFLINE_PREFIX) for model in models):
         return caller
+    display.say("looking for the models' keys")
     try:
         missing = await caller.missing_keys()
     except CallerFailed as failed:
         raise CommandError(str(failed), INFRASTRUCTURE) from failed
     if missing:
-        lines = [f"error: model {model!r} needs {', '.join(keys)}" for model, keys in missing.items()]
-        raise CommandError("\n".join([*lines, "set it, or run with --models offline/lexicon"]), INVALID)
+        raise CommandError("\n".join(_why_not(model, keys) for model, keys in missing.items()), INVALID)
     return caller
+
+
+def _why_not(model: str, keys: list[str]) -> str:
+    if not keys:
+        return f"error: model {model!r} belongs to no vendor that LiteLLM knows; write vendor/model, as openai/gpt-4o"
+    return f"error: model {model!r} needs {', '.join(keys)}; set it, or run with --models offline/lexicon"
 
 
 async def _run_embedded(this: Run, caller: Caller) -> int:
     """Own the session if nobody does; else watch its owner, and take over should it die."""
     lock = Lock(this.session.folder / layout.OWNER_LOCK)
-    told = False
+    told = asked = False
     while not lock.acquire():
-        if not told:
+        standing = this.reader.read()
+        if told:
+            this.display.show(standing)
+        elif is_held(lock.path):  # a glance at the lock holds it for an instant, and is nobody's work
             this.display.say("another process is running this session: watching it; Ctrl-C leaves it running")
             told = True
-        standing = this.reader.read()
-        this.display.show(standing)
         if standing.stage == "sealed" or this.stop.is_set():
-            return _end(standing, this.session, this.display, left=this.stop.is_set())
-        await asyncio.sleep(SHOW_S)
+            return _end(standing, this.session, this.display, left=this.stop.is_set(), goes_on="in the other process")
+        if standing.status == "paused" and not asked:
+            asked = await _resume_elsewhere(this)
+        await asyncio.sleep(SHOW_S if told else 0)
     try:
-        if told and this.reader.read().stage == "sealed":
-            return _end(this.reader.read(), this.session, this.display)
-        return await _serve(this, caller)
+        if told:
+            standing = this.reader.read()
+            if standing.stage == "sealed":
+                return _end(standing, this.session, this.display)
+            this.display.say("the other process is gone: taking over")
+        left = await _serve(this, caller)
     except ServerError as failed:
         raise CommandError(str(failed), INFRASTRUCTURE) from failed
+    except RPCError as failed:
+        raise CommandError(
+            f"the Temporal server failed: {failed}; run the same command again", INFRASTRUCTURE
+        ) from None
     finally:
         lock.release()
+    return _end(this.reader.read(), this.session, this.display, left=left)
 
 
-async def _serve(this: Run, caller: Caller) -> int:
-    """Serve our own session on the embedded server until it ends, pauses, or we are told to stop."""
+async def _resume_elsewhere(this: Run) -> bool:
+    """Let a paused session go on that ``starter.py server`` serves; return whether it was asked to."""
+    facts = EmbeddedServer(this.settings.state_folder).facts()
+    if facts is None:
+        return False
+    with suppress(RPCError, RuntimeError):
+        client = await connect(facts.address, "default")
+        await _resume(client.get_workflow_handle_for(ExperimentWorkflow.run, this.session.name))
+    return True
+
+
+async def _serve(this: Run, caller: Caller) -> bool:
+    """Serve our session on the embedded server until it ends or pauses, or we are told to stop (then return True)."""
     async with AsyncExitStack() as stack:
         server = EmbeddedServer(this.settings.state_folder, this.settings.temporal_cli_path)
         facts = await server.join()
         stack.push_async_callback(server.leave)
-        this.display.say(f"Temporal's Web UI: {facts.ui_url}/namespaces/default/workflows/{_quoted(this.session.name)}")
+        await stack.enter_async_context(_guarding(server))
+        this.display.say(f"Web UI: {facts.ui_url}/namespaces/default/workflows/{_quoted(this.session.name)}")
         client = await connect(facts.address, "default")
         await give_back(client, this.session.name)
         concurrency = this.settings.concurrency or this.session.facts.concurrency
@@ -146,10 +187,19 @@ async def _serve(this: Run, caller: Caller) -> int:
 
 
 async def _drain(this: Run, caller: Caller) -> None:
-    in_flight = this.reader.read().in_flight
-    if in_flight:
-        this.display.say(f"finishing {in_flight} calls in flight; each is kept")
-    await caller.close()
+    """Let calls in flight finish, and show how they do."""
+    closing = asyncio.create_task(caller.close())
+    told = False
+    while not closing.done():
+        standing = await asyncio.to_thread(this.reader.read)
+        if standing.in_flight and not told:
+            told = True
+            calls = counted(standing.in_flight, "call")
+            this.display.say(f"finishing {calls} in flight; each is kept. Ctrl-C again leaves that to the background")
+        if told:
+            this.display.show(standing)
+        await asyncio.wait({closing}, timeout=SHOW_S)
+    await closing
 
 
 async def _run_remote(this: Run) -> int:
@@ -159,18 +209,26 @@ async def _run_remote(this: Run) -> int:
         client = await connect(address, this.settings.namespace)
     except RuntimeError as refused:
         raise CommandError(
-            f"no Temporal server answers at {address} ({refused}); start it, or leave out --temporal",
+            f"no Temporal server answers at {address}; start it, or leave out --temporal to run one of our own",
             INFRASTRUCTURE,
         ) from refused
     concurrency = this.settings.concurrency or this.session.facts.concurrency
-    handle = await sessions.start(client, this.session, store_id(this.settings.projects_dir), concurrency)
-    return await _watch(this, handle)
+    try:
+        handle = await sessions.start(client, this.session, store_id(this.settings.projects_dir), concurrency)
+    except RPCError as refused:
+        raise CommandError(
+            f"the Temporal server at {address} refused the session: {refused}; "
+            f"has its namespace {this.settings.namespace!r} been made, with our search attributes?",
+            INFRASTRUCTURE,
+        ) from None
+    left = await _watch(this, handle)
+    return _end(this.reader.read(), this.session, this.display, left=left, goes_on="at its workers")
 
 
-async def _watch(this: Run, handle: sessions.Handle, embedded: Embedded | None = None) -> int:
-    """Show the session until it is sealed, paused, or we are told to stop; return the exit code."""
+async def _watch(this: Run, handle: sessions.Handle, embedded: Embedded | None = None) -> bool:
+    """Show the session until it is sealed, paused, or we are told to stop; return whether we were told to."""
     reader = this.reader
-    async with _following(handle) as result, _guarding(embedded):
+    async with _following(handle) as result:
         if reader.read().status == "paused":
             this.session.note_status("running", "")
             resuming = asyncio.create_task(_resume(handle))
@@ -180,11 +238,12 @@ async def _watch(this: Run, handle: sessions.Handle, embedded: Embedded | None =
             standing = await asyncio.to_thread(reader.read)
             this.display.show(standing)
             if result.done():
-                return await _conclude(this, result, reader)
+                _conclude(this, result)
+                return False
             if this.stop.is_set():
-                return _end(standing, this.session, this.display, left=True, embedded=embedded is not None)
+                return True
             if standing.status == "paused" and (resuming is None or resuming.done()):
-                return _end(standing, this.session, this.display)
+                return False
             if embedded is not None:
                 await _keep_up(this, handle, embedded)
             with suppress(TimeoutError):
@@ -232,24 +291,24 @@ async def _following(handle: sessions.Handle) -> AsyncIterator[asyncio.Task[Any]
 
 
 @asynccontextmanager
-async def _guarding(embedded: Embedded | None) -> AsyncIterator[None]:
+async def _guarding(server: EmbeddedServer) -> AsyncIterator[None]:
     """Start the embedded server again should it die; clients and workers find it at its old port."""
 
-    async def guard(server: EmbeddedServer) -> None:
+    async def guard() -> None:
         while True:
             await asyncio.sleep(GUARD_S)
             if server.facts() is None:
                 await server.join()
 
-    task = asyncio.create_task(guard(embedded.server)) if embedded is not None else None
+    task = asyncio.create_task(guard())
     try:
         yield
     finally:
-        if task is not None:
-            task.cancel()
+        task.cancel()
 
 
-async def _conclude(this: Run, result: asyncio.Task[Any], reader: ProgressReader) -> int:
+def _conclude(this: Run, result: asyncio.Task[Any]) -> None:
+    """Raise CommandError if the workflow ended in any other way than by sealing its session."""
     try:
         result.result()
     except WorkflowFailureError as failed:
@@ -258,7 +317,6 @@ async def _conclude(this: Run, result: asyncio.Task[Any], reader: ProgressReader
             "all answers are kept: run the same command again to go on",
             INFRASTRUCTURE,
         ) from failed
-    return _end(reader.read(), this.session, this.display)
 
 
 def _end(
@@ -268,9 +326,9 @@ def _end(
     *,
     left: bool = False,
     already: bool = False,
-    embedded: bool = True,
+    goes_on: str = "",
 ) -> int:
-    """Say how it ended and what comes next; return the exit code."""
+    """Say how it ended and what comes next; return the exit code. ``goes_on`` says where it does, if left."""
     name = session.name
     report = session.folder / layout.REPORT
     counts = f"{standing.done} of {standing.planned} analyses"
@@ -278,20 +336,27 @@ def _end(
     status, code = standing.status, COMPLETE
     if left and standing.stage != "sealed":
         status, code = "interrupted", INTERRUPTED
-        lines = [f"interrupted: {name} holds {counts}; {again}"]
-        if not embedded:
-            lines = [f"left: {name} goes on at its workers ({counts} so far); watch it with: starter.py watch {name}"]
+        lines = [f"interrupted: {name} holds {counts}", again]
+        if goes_on:
+            watching = f"{command_name()} watch {name}"
+            lines = [f"left: {name} goes on {goes_on} ({counts} so far)", f"watch it with: {watching}"]
     elif standing.status == "paused":
         code = PAUSED if "free where answers" not in standing.reason else INFRASTRUCTURE
         lines = [f"paused: {name} holds {counts}", f"why: {standing.reason}", again]
     elif standing.status == "partial":
         code = PARTIAL
-        lines = [f"partial: {name} holds {counts}; {standing.planned - standing.done} could not be had", again]
+        lines = [f"partial: {name} holds {counts}; {standing.planned - standing.done} could not be had"]
+        if standing.last_failure:
+            lines.append(f"last failure: {standing.last_failure}")
+        lines.append("run the same command again to try them once more; what was answered is not paid for twice")
     else:
-        before = " already; --new opens another session" if already else ""
-        lines = [f"complete{before}: {name}, {counts}"]
+        before = " already" if already else ""
+        lines = [f"complete{before}: {name}", f"{counts}, {cost(standing)}"]
+        if already:
+            lines.append("nothing is left to do; --new opens another session")
     if standing.in_doubt:
-        lines.append(f"{standing.in_doubt} calls are in doubt: sent, perhaps paid for, their answers never arrived")
+        calls = counted(standing.in_doubt, "call")
+        lines.append(f"{calls} in doubt: sent, perhaps paid for, with no answer that arrived")
     if standing.stage == "sealed":
         lines += [f"report:  {report}", f"results: {session.folder / layout.RESULTS}"]
     display.end(
@@ -315,15 +380,25 @@ def _end(
 
 
 def _listen(stop: asyncio.Event, display: Display) -> None:
-    """Let Ctrl-C and SIGTERM ask for an orderly end."""
+    """Let Ctrl-C, SIGTERM and the closing of the terminal ask for an orderly end."""
 
     def asked() -> None:
-        if not stop.is_set():
-            stop.set()
-            display.say("stopping: nothing new is started")
+        if stop.is_set():  # once more: the process that makes the calls goes on by itself until each is archived
+            display.say("leaving now; calls in flight are finished and kept in the background")
+            display.close()
+            os._exit(INTERRUPTED)
+        stop.set()
+        display.say("stopping: nothing new is started")
 
+    def hung_up() -> None:
+        for stream in (sys.stdout, sys.stderr):
+            silence(stream)
+        stop.set()
+
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, asked)
+        loop.add_signal_handler(number, asked)
+    loop.add_signal_handler(signal.SIGHUP, hung_up)
 
 
 def _quoted(workflow_id: str) -> str:

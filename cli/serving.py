@@ -10,22 +10,24 @@ from contextlib import suppress
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from activities.border import ANALYSE, EXTRACT_BY_MODEL
 from activities.workplace import session_folder
 from cli.display import Display
-from cli.exits import COMPLETE, INFRASTRUCTURE, CommandError
+from cli.exits import COMPLETE, INFRASTRUCTURE, CommandError, command_name
 from discernus.logs import log_to
 from discernus.sessions import layout
-from discernus.sessions.opening import HIDDEN, store_id
+from discernus.sessions.opening import HIDDEN, StoreDamaged, store_id
 from discernus.sessions.owners import Lock
 from discernus.settings import Settings
 from engine import sessions
-from engine.caller import Caller, Duty
+from engine.caller import Caller, CallerFailed, Duty
 from engine.connection import connect
 from engine.server import EmbeddedServer, ServerError
 from engine.takeover import give_back
 from engine.workers import Crew
 
 LOOK_ROUND_S = 1.0
+CALLS = frozenset({ANALYSE, EXTRACT_BY_MODEL})
 
 
 class Host:
@@ -45,7 +47,10 @@ class Host:
             await self._let_go(workflow_id)
         for workflow_id, session in open_sessions.items():
             folder = session_folder(self._settings.projects_dir, session.key)
-            if workflow_id in self._served or not (folder / layout.SESSION).is_file():
+            if workflow_id in self._served:
+                await self._mend(workflow_id)
+                continue
+            if not (folder / layout.SESSION).is_file():
                 continue
             lock = Lock(folder / layout.OWNER_LOCK)
             if not lock.acquire():
@@ -65,6 +70,19 @@ class Host:
             )
             self._served[workflow_id] = (lock, crew, caller)
             self._display.say(f"serving {workflow_id}")
+
+    async def _mend(self, workflow_id: str) -> None:
+        """Replace the process that makes the session's calls if it died; let the session go if it keeps dying."""
+        _, _, caller = self._served[workflow_id]
+        if not caller.ended:
+            return
+        try:
+            await caller.revive()
+        except CallerFailed as failed:
+            self._display.say(f"{workflow_id} is not served any longer: {failed}", error=True)
+            await self._let_go(workflow_id)
+        else:
+            await give_back(self._client, workflow_id, CALLS)
 
     async def close(self) -> None:
         """Drain everything that is served."""
@@ -88,14 +106,21 @@ async def serve(settings: Settings, display: Display) -> int:
     log_to(settings.projects_dir / HIDDEN / "logs" / "server.jsonl")
     server = EmbeddedServer(settings.state_folder, settings.temporal_cli_path)
     try:
-        facts = await server.join()
-    except ServerError as failed:
+        await _keep_up(server, settings, display, stop)
+    except (ServerError, StoreDamaged) as failed:
         raise CommandError(str(failed), INFRASTRUCTURE) from failed
-    display.say(f"Temporal at {facts.address}, its Web UI at {facts.ui_url}; Ctrl-C ends both")
-    display.say("sessions that were left unfinished and not paused go on now")
+    finally:
+        await server.leave()
+    return COMPLETE
+
+
+async def _keep_up(server: EmbeddedServer, settings: Settings, display: Display, stop: asyncio.Event) -> None:
+    facts = await server.join()
+    display.say(f"Temporal at {facts.address}, its Web UI at {facts.ui_url}; Ctrl-C ends them")
+    display.say("unfinished sessions go on now, paused ones once they are resumed")
+    host = Host(await connect(facts.address, "default"), facts.address, settings, display)
+    store = store_id(settings.projects_dir)
     try:
-        host = Host(await connect(facts.address, "default"), facts.address, settings, display)
-        store = store_id(settings.projects_dir)
         while not stop.is_set():
             if server.facts() is None:
                 await server.join()
@@ -104,17 +129,16 @@ async def serve(settings: Settings, display: Display) -> int:
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_ROUND_S):
                     await stop.wait()
-        await host.close()
+        display.say("stopping: calls in flight are finished and kept")
     finally:
-        await server.leave()
-    return COMPLETE
+        await host.close()
 
 
 def show_ui(settings: Settings, display: Display, *, open_browser: bool) -> int:
     """Say where the Web UI is, and open it if asked."""
     facts = EmbeddedServer(settings.state_folder).facts()
     if facts is None:
-        raise CommandError("no embedded server is running; start one with: starter.py server", INFRASTRUCTURE)
+        raise CommandError(f"no embedded server is running; start one with: {command_name()} server", INFRASTRUCTURE)
     display.say(facts.ui_url)
     if open_browser:
         webbrowser.open(facts.ui_url)

@@ -71,7 +71,7 @@ class Caller:
             )
 
     async def missing_keys(self) -> dict[str, list[str]]:
-        """Return what each model lacks to be called; waits for the process to have looked."""
+        """Return the keys that models lack to be called, none for a model of no known vendor; waits for the process."""
         if self._process is None or self._process.stdout is None:
             raise CallerFailed("the process that makes the calls was not started")
         line = await self._process.stdout.readline()
@@ -107,9 +107,11 @@ class Caller:
             await self.serve(self._duty)
 
     async def close(self) -> None:
-        """Cut the lifeline and wait until every call in flight is archived."""
+        """Cut the lifeline and wait until every call in flight is archived; one that had no duty yet has none."""
         if self._process is None:
             return
+        if self._duty is None and self._process.returncode is None:
+            self._process.kill()
         if self._process.stdin is not None:
             self._process.stdin.close()
         await self._process.wait()

@@ -27,6 +27,7 @@ from engine.connection import SEARCH_ATTRIBUTES, connect, keep_history
 
 PREFERRED_PORTS = (7233, 8233)  # what the Temporal world expects; others are taken where these are in use
 START_TIMEOUT_S = 60.0
+MOST_STARTS = 4  # a port that is taken in the last moment fails one; what fails four has another reason
 LARGEST_LOG = 10_000_000  # bytes; a larger server.log is begun afresh at the next start
 
 log = structlog.get_logger()
@@ -99,16 +100,28 @@ class EmbeddedServer:
                 "choose another with --state-dir or DISCERNUS_STATE_DIR"
             ) from refused
         until = time.monotonic() + START_TIMEOUT_S
-        attempt = 0
-        while time.monotonic() < until:
+        failed = 0
+        while time.monotonic() < until and failed < MOST_STARTS:
             facts = self.facts()
             if facts is not None and await _answers(facts):
                 return facts
-            attempt += await self._try_start(fresh_ports=attempt > 0)
+            failed += await self._try_start(fresh_ports=failed > 0)
             await asyncio.sleep(0.05)
-        raise ServerError(
-            f"no Temporal server came up within {START_TIMEOUT_S:.0f} s; see {self.state_dir / 'server.log'}. "
-            f"Should its database be damaged, move {self.state_dir / 'temporal.db'} away: nothing paid for is in it"
+        raise ServerError(self._why_none(failed))
+
+    def _why_none(self, failed: int) -> str:
+        """Return what kept a server from coming up, and what to do about it."""
+        if not failed and is_held(self._lock_path):
+            return (
+                f"a server holds the state folder {self.state_dir} but did not answer within {START_TIMEOUT_S:.0f} s; "
+                "end it (a process named temporal), or choose another folder with --state-dir"
+            )
+        output = self.state_dir / "server.log"
+        said = output.read_text(errors="replace").strip().splitlines() if output.exists() else []
+        database = self.state_dir / "temporal.db"
+        return (
+            f"the Temporal server does not start; it said: {said[-1][:300] if said else 'nothing'} ({output})\n"
+            f"should its database be damaged, move {database} away: the answers are not in it, and none is lost"
         )
 
     def facts(self) -> ServerFacts | None:

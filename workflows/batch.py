@@ -19,12 +19,14 @@ with workflow.unsafe.imports_passed_through():  # pydantic models: validated by 
         EXTRACT,
         EXTRACT_BY_MODEL,
         READ_PLAN,
+        Answer,
         Batch,
         BatchProgress,
         CallOrder,
         CallOutcome,
         ExtractOrder,
         ExtractOutcome,
+        Extracts,
         Planned,
         PlanPage,
         PlanRequest,
@@ -37,7 +39,7 @@ from workflows import policies
 LATEST_SENT = 3
 
 
-@workflow.defn(name="Batch")
+@workflow.defn(name="Batch", sandboxed=False)
 class BatchWorkflow:
     """Work through one batch and return where it stands."""
 
@@ -46,6 +48,7 @@ class BatchWorkflow:
         self._batch = batch
         self._slots = batch.slots
         self._todo: deque[Planned] = deque()
+        self._unread: deque[tuple[Answer, asyncio.Future[ExtractOutcome]]] = deque()
         self._unfinished = 0  # analyses taken from the queue and not settled
         self._in_flight = 0  # calls that hold a slot
         self._waiting = 0  # follow-up calls that wait for a slot; they go before new analyses
@@ -71,6 +74,7 @@ class BatchWorkflow:
         self._done, self._parked, self._parked_passing = page.done, page.parked, page.parked_passing
         self._cost_usd, self._unpriced = page.cost_usd, page.unpriced
         self._todo.extend(page.todo)
+        reading = asyncio.create_task(self._read_answers())
         while self._todo or self._unfinished:
             await workflow.wait_condition(lambda: self._may_start() or not (self._todo or self._unfinished))
             while self._may_start():
@@ -78,6 +82,7 @@ class BatchWorkflow:
                 self._in_flight += 1
                 workflow_task = asyncio.create_task(self._settle(self._todo.popleft()))
                 workflow_task.add_done_callback(self._settled)
+        reading.cancel()
         return self._progress()
 
     @workflow.signal
@@ -104,7 +109,10 @@ class BatchWorkflow:
             extracted = await self._extract(analysis, ask, final=ask == policies.ASKS - 1)
             if extracted.next == "second_model" and self._batch.start.extraction_model is not None:
                 await self._take_slot()
-                await self._call(EXTRACT_BY_MODEL, analysis, ask, self._batch.start.extraction_model)
+                second = await self._call(EXTRACT_BY_MODEL, analysis, ask, self._batch.start.extraction_model)
+                if second.status == "stop":
+                    await self._stop(analysis, second.reason)
+                    return
                 extracted = await self._extract(analysis, ask, final=True)
             if extracted.next != "ask_again":
                 break
@@ -140,14 +148,25 @@ class BatchWorkflow:
         return outcome
 
     async def _extract(self, analysis: Planned, ask: int, *, final: bool) -> ExtractOutcome:
-        outcome: ExtractOutcome = await workflow.execute_local_activity(
-            EXTRACT,
-            ExtractOrder(key=self._batch.start.key, number=analysis.number, ask=ask, final=final),
-            result_type=ExtractOutcome,
-            start_to_close_timeout=policies.LOCAL_STEP_TIMEOUT,
-            retry_policy=policies.STEP_RETRY,
-        )
-        return outcome
+        """Hand the answer in to be read, and return what it gave."""
+        read: asyncio.Future[ExtractOutcome] = asyncio.Future()
+        self._unread.append((Answer(number=analysis.number, ask=ask, final=final), read))
+        return await read
+
+    async def _read_answers(self) -> None:
+        """Read what is there at once: a single answer, or under load all that came in while others were read."""
+        while True:
+            await workflow.wait_condition(lambda: bool(self._unread))
+            group = [self._unread.popleft() for _ in range(min(len(self._unread), policies.READ_AT_ONCE))]
+            extracts: Extracts = await workflow.execute_local_activity(
+                EXTRACT,
+                ExtractOrder(key=self._batch.start.key, answers=tuple(answer for answer, _ in group)),
+                result_type=Extracts,
+                start_to_close_timeout=policies.LOCAL_STEP_TIMEOUT,
+                retry_policy=policies.STEP_RETRY,
+            )
+            for (_, read), outcome in zip(group, extracts.outcomes, strict=True):
+                read.set_result(outcome)
 
     async def _take_slot(self) -> None:
         self._waiting += 1

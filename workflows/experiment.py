@@ -56,6 +56,7 @@ class ExperimentWorkflow:
         self._reason = ""
         self._batches: dict[int, BatchProgress] = {}
         self._running: dict[int, workflow.ChildWorkflowHandle[Any, BatchProgress]] = {}
+        self._shares: dict[int, int] = {}  # slots of each batch that runs or is being started; a pause lends them back
         self._latest: deque[Scored] = deque(maxlen=LATEST_SHOWN)
         self._changed = False
         self._projected_at: datetime | None = None
@@ -118,15 +119,15 @@ class ExperimentWorkflow:
 
     @pause.validator
     def _check_pause(self, reason: str) -> None:
-        if self._status not in ("running", "paused"):
-            raise ApplicationError(f"the session is {self._status}: there is nothing to pause")
+        if self._analysed or self._status not in ("running", "paused"):
+            raise ApplicationError("every call of the session has been made: there is nothing to pause")
 
     @workflow.update
     async def resume(self) -> Resumed:
         """Go on after a pause, whatever it was for."""
         if self._status == "paused":
             self._status, self._reason = "running", ""
-            await self._share_slots()
+            await self._tell_shares()
             await self._note()
         return Resumed(status=self._status)
 
@@ -144,7 +145,7 @@ class ExperimentWorkflow:
         if self._status == "paused":
             return
         self._status, self._reason = "paused", reason
-        await self._share_slots()
+        await self._tell_shares()
         await self._note()
 
     async def _run_batches(self, indices: list[int], *, again: bool = False) -> None:
@@ -154,22 +155,24 @@ class ExperimentWorkflow:
         while waiting or self._running:
             while waiting and len(self._running) < self._window():
                 index = waiting.popleft()
-                await self._start_batch(
-                    index, again=again, among=min(self._window(), len(self._running) + 1 + len(waiting))
-                )
+                among = min(self._window() - len(self._running), 1 + len(waiting))
+                self._shares[index] = -(-self._free_slots() // among)
+                await self._start_batch(index, again=again)
                 ended.append(asyncio.create_task(self._finish_batch(index)))
-            await self._one_ends(len(self._running))
-            if not waiting:
-                await self._share_slots()
+            before = len(self._running)
+            if self._free_slots():
+                await self._grow_shares()
+            await self._one_ends(before)
         await asyncio.gather(*ended)
 
     async def _one_ends(self, before: int) -> None:
         await workflow.wait_condition(lambda: len(self._running) < before)
 
-    async def _start_batch(self, index: int, *, again: bool, among: int) -> None:
+    async def _start_batch(self, index: int, *, again: bool) -> None:
         start = self._start
         first = index * start.batch_size + 1
         suffix = "-again" if again else ""
+        paused = self._status == "paused"
         handle = await workflow.start_child_workflow(
             "Batch",
             Batch(
@@ -177,7 +180,7 @@ class ExperimentWorkflow:
                 index=index,
                 first=first,
                 last=min(first + start.batch_size - 1, start.analyses),
-                slots=0 if self._status == "paused" else max(1, start.concurrency // among),
+                slots=0 if paused else self._shares[index],
                 again=again,
                 report_every=max(1, min(start.batch_size, start.analyses) // 6),
             ),
@@ -188,6 +191,8 @@ class ExperimentWorkflow:
             static_summary=f"analyses {first}–{min(first + start.batch_size - 1, start.analyses)}",
         )
         self._running[index] = handle
+        if paused != (self._status == "paused"):  # it was told so while this batch was not there to hear it
+            await self._tell_shares()
 
     async def _finish_batch(self, index: int) -> None:
         try:
@@ -197,20 +202,30 @@ class ExperimentWorkflow:
                 raise
             self._broken.add(index)
         finally:
-            del self._running[index]
+            del self._running[index], self._shares[index]
 
-    async def _share_slots(self) -> None:
-        """Divide the session's concurrency among the batches that run; a paused session has none to divide."""
-        running = sorted(self._running)
-        total = 0 if self._status == "paused" else self._start.concurrency
-        for place, index in enumerate(running):
-            share = total // len(running) + (place < total % len(running))
-            handle = self._running.get(index)
-            if handle is not None:
-                try:
-                    await handle.signal("set_slots", Slots(slots=share))
-                except ApplicationError:  # it ended meanwhile
-                    continue
+    def _free_slots(self) -> int:
+        return self._start.concurrency - sum(self._shares.values())
+
+    async def _grow_shares(self) -> None:
+        """Hand what ended batches have left to those that run, the smallest share first; no share ever shrinks."""
+        for _ in range(self._free_slots()):
+            poorest = min(self._shares, key=lambda index: (self._shares[index], index))
+            self._shares[poorest] += 1
+        await self._tell_shares()
+
+    async def _tell_shares(self) -> None:
+        """Tell each running batch its slots, all at once; in a paused session it has none."""
+        paused = self._status == "paused"
+        await asyncio.gather(
+            *(self._tell(handle, 0 if paused else self._shares[index]) for index, handle in self._running.items())
+        )
+
+    async def _tell(self, batch: workflow.ChildWorkflowHandle[Any, BatchProgress], slots: int) -> None:
+        try:
+            await batch.signal("set_slots", Slots(slots=slots))
+        except ApplicationError:  # it ended meanwhile
+            return
 
     async def _keep_tables(self) -> None:
         """Let results.csv grow while analyses arrive: one writer at a time, and never more than a tenth of the time."""

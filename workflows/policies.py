@@ -30,8 +30,10 @@ LOCAL_STEP_TIMEOUT = timedelta(seconds=60)  # reading one answer takes milliseco
 STICKY_TIMEOUT = timedelta(seconds=5)  # after a worker's death its workflows wait this long for it, 10 s by default
 TASK_TIMEOUT = timedelta(seconds=10)
 
+READ_AT_ONCE = 6  # answers read in one local activity under load; its result stays under 2 KB
+
 BATCH_SIZE = 150  # about 700 events and 0.2 MB of history; a batch that is reset repeats little
-BATCHES_AT_ONCE = 4  # parallel batches double the throughput of one; each has its share of the slots
+BATCHES_AT_ONCE = 2  # parallel batches overlap each other's ends; more cost more tasks than they save
 PROJECTION_INTERVAL_S = 2.0  # how often results.csv grows at most
 PROJECTION_SHARE = 10.0  # and at most a tenth of the time is spent on it, however long it has become
 ASKS = 3  # a question and at most two more, after an archived answer that could not be used

@@ -57,9 +57,14 @@ def _full_name(folder: Path) -> str:
 
 def _unknown(given: str, experiments: list[Path], projects_dir: Path) -> str:
     if not experiments:
-        return f"there is no experiment '{given}', and none at all in '{projects_dir}'; give the path of its folder"
+        return (
+            f"there is no experiment '{given}', and none at all in '{projects_dir}'; "
+            "give the path of its folder, or another projects folder with --projects-dir"
+        )
     names = [_full_name(folder) for folder in experiments]
     known = {name: name for name in names} | {folder.name: _full_name(folder) for folder in experiments}
     nearest = nearest_name(given, known)
-    hint = f"did you mean '{known[nearest]}'? " if nearest else ""
-    return f"there is no experiment '{given}': {hint}There are: {', '.join(names)}"
+    there_are = f"here are: {', '.join(names)}"
+    if nearest:
+        return f"there is no experiment '{given}': did you mean '{known[nearest]}'? T{there_are}"
+    return f"there is no experiment '{given}'; t{there_are}"

@@ -6,6 +6,7 @@ A call is one request on the wire, whatever happens; repeating it is the caller'
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import re
@@ -39,9 +40,12 @@ def warm_up() -> None:
         if _litellm is not None:
             return
         os.environ.update(dict.fromkeys(_LOCAL_TABLES, "True"))
+        gc.disable()  # a quarter of the import would go into looking for garbage among a million new objects
         import litellm
         from litellm.llms.custom_httpx.aiohttp_transport import LiteLLMAiohttpTransport
 
+        gc.freeze()  # and no later collection walks through them again
+        gc.enable()
         litellm.telemetry = False
         litellm.suppress_debug_info = True
         logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)
@@ -64,6 +68,18 @@ def missing_keys(model: str) -> tuple[str, ...]:
     missing = _litellm.validate_environment(model)["missing_keys"]
     either = {"GEMINI_API_KEY", "GOOGLE_API_KEY"}  # one of them will do
     return tuple(name for name in missing if not (either <= set(missing) and name == "GOOGLE_API_KEY"))
+
+
+def has_vendor(model: str) -> bool:
+    """Return whether LiteLLM knows which vendor this model belongs to; warms up if need be."""
+    if model.startswith(OFFLINE_PREFIX):
+        return True
+    warm_up()
+    try:
+        _litellm.get_llm_provider(model)
+    except _litellm.exceptions.BadRequestError:
+        return False
+    return True
 
 
 async def complete(request: ModelRequest, *, idempotency_key: str) -> ModelAnswer:

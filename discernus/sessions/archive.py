@@ -8,10 +8,12 @@ is kept beside the committed answer, with its cost, and never scored.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
+import structlog
 from pydantic import BaseModel, ConfigDict
 
 from discernus.llm.calls import ModelAnswer, ModelRequest, Usage
@@ -20,6 +22,8 @@ from discernus.sessions import layout
 from discernus.sessions.layout import Call
 from discernus.sessions.owners import Owner
 from discernus.sessions.store import NotInStore, Store
+
+log = structlog.get_logger()
 
 DEADLINE_GRACE_S = 30.0  # the gateway keeps a call's own timeout; this covers archiving what it brought
 
@@ -116,7 +120,7 @@ class Archive:
             raise ArchiveDamaged(f"{call.response} is not the answer that was archived: no metadata has its SHA-256")
         if content_key is not None and record.content_key != content_key:
             raise ArchiveDamaged(f"{call.response} answers another question than the session now asks")
-        return record, data.decode("utf-8", errors="surrogateescape")
+        return record, data.decode("utf-8")
 
     def failures(self, call: Call) -> list[dict[str, Any]]:
         """Return the archived errors of a call, in order."""
@@ -165,21 +169,16 @@ class Archive:
 
     def commit(self, call: Call, intent: Intent, request: ModelRequest, answer: ModelAnswer) -> ArchivedCall:
         """Make the answer durable and return its record; a rival's late answer is kept beside the committed one."""
-        data = answer.text.encode("utf-8", errors="surrogateescape")
+        data = _writable(answer.text).encode()
         record = _record(call, intent, request, answer, data)
         sidecar = record.model_dump_json(indent=1).encode()
         question = json.dumps(self._question(request, answer), ensure_ascii=False, indent=1).encode()
-        files = {call.request: question, call.metadata: sidecar, call.response: data}
         if self.mirror is not None:
-            for name, content in files.items():
-                self.mirror.put_if_absent(name, content)
-        self.store.put_if_absent(call.request, question, with_next=True)
-        if not self.store.put_if_absent(call.metadata, sidecar, with_next=True):
-            # of an attempt that died before the link of its response, or of a rival at this very moment
-            self.store.put_if_absent(call.sidecar(intent.attempt), sidecar, with_next=True)
-        if not self.store.put_if_absent(call.response, data):
-            self.store.put_if_absent(call.rival("metadata", intent.attempt), sidecar)
-            self.store.put_if_absent(call.rival("response", intent.attempt), data)
+            try:
+                _link_answer(self.mirror, call, intent.attempt, question, sidecar, data)
+            except OSError as refused:  # a copy is worth having, and never worth an answer
+                log.warning("mirror_refused", call=call.name, error=str(refused))
+        _link_answer(self.store, call, intent.attempt, question, sidecar, data)
         self.store.remove(call.intent(intent.attempt))
         return record
 
@@ -212,20 +211,26 @@ class Archive:
         return attempt
 
     def _sidecar(self, call: Call, response_sha256: str) -> ArchivedCall | None:
-        names = [call.metadata, *(call.sidecar(attempt) for attempt in range(1, self._next_attempt(call) + 1))]
-        for name in names:
+        """Return the metadata that belongs to the response; seldom another attempt's lies at the first name."""
+        for name in (call.metadata, *self._other_sidecars(call)):
             try:
                 record = ArchivedCall.model_validate_json(self.store.get(name))
             except (NotInStore, ValueError):
                 continue
-            if record.response_sha256 == response_sha256:
+            if record.call == call.name and record.response_sha256 == response_sha256:
                 return record
         return None
+
+    def _other_sidecars(self, call: Call) -> Iterator[str]:
+        start = call.sidecar(0).removesuffix("0.json")
+        for name in self.store.names(layout.ARCHIVE):
+            if f"{layout.ARCHIVE}/{name}".startswith(start):
+                yield f"{layout.ARCHIVE}/{name}"
 
     def _question(self, request: ModelRequest, answer: ModelAnswer) -> dict[str, Any]:
         references = []
         for message in request.messages:
-            content = message.content.encode("utf-8", errors="surrogateescape")
+            content = message.content.encode()
             key = sha256(content).hexdigest()
             if key not in self._known_messages:
                 self.store.put_if_absent(layout.message(key), content)
@@ -239,6 +244,23 @@ class Archive:
             "timeout_s": request.timeout_s,
             "as_sent": answer.request_as_sent,
         }
+
+
+def _link_answer(store: Store, call: Call, attempt: int, question: bytes, sidecar: bytes, data: bytes) -> None:
+    """Write an answer's three files, the response last: its link is the commit. Repeating it changes nothing."""
+    store.put_if_absent(call.request, question, with_next=True)
+    if not store.exists(call.response):
+        if not store.put_if_absent(call.metadata, sidecar, with_next=True):
+            # of an attempt that died before the link of its response, or of a rival at this very moment
+            store.put_if_absent(call.sidecar(attempt), sidecar, with_next=True)
+        if store.put_if_absent(call.response, data):
+            return
+    same = store.get(call.response) == data
+    if same and (store.exists(call.sidecar(attempt)) or json.loads(store.get(call.metadata))["attempt"] == attempt):
+        return  # our own, from a try that the disk cut short after the link
+    store.put_if_absent(call.rival("metadata", attempt), sidecar, with_next=not same)
+    if not same:
+        store.put_if_absent(call.rival("response", attempt), data)
 
 
 def _record(call: Call, intent: Intent, request: ModelRequest, answer: ModelAnswer, data: bytes) -> ArchivedCall:
@@ -285,12 +307,19 @@ def _without_text(body: str | None, text: str) -> Any:
 
     def replaced(value: Any) -> Any:
         if isinstance(value, dict):
-            return {key: replaced(item) for key, item in value.items()}
+            return {_writable(key): replaced(item) for key, item in value.items()}
         if isinstance(value, list):
             return [replaced(item) for item in value]
-        return {"text_of": "response"} if value == text and text else value
+        if not isinstance(value, str):
+            return value
+        return {"text_of": "response"} if value == text and text else _writable(value)
 
     try:
         return replaced(json.loads(body))
     except ValueError:
-        return body
+        return _writable(body)
+
+
+def _writable(text: str) -> str:
+    """Return the text with halves of characters, which JSON can carry and no file can, replaced by U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

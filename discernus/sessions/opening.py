@@ -25,6 +25,10 @@ from discernus.sessions.store import LocalStore
 HIDDEN = ".discernus"  # in the projects folder: the store's id, the embedded server's state, the locks of the living
 
 
+class StoreDamaged(Exception):
+    """A file that the whole store rests on cannot be read; the message says which and what to do."""
+
+
 @dataclass(frozen=True)
 class Choice:
     """A session that the command may mean. ``changes`` tells what differs between its snapshot and the live files."""
@@ -39,7 +43,13 @@ def store_id(projects_dir: Path) -> str:
     store = LocalStore(projects_dir / HIDDEN)
     fresh = json.dumps({"format": 1, "store": uuid4().hex[:12]}).encode()
     store.put_if_absent("store.json", fresh)
-    return str(json.loads(store.get("store.json"))["store"])
+    try:
+        return str(json.loads(store.get("store.json"))["store"])
+    except (ValueError, KeyError, TypeError):
+        raise StoreDamaged(
+            f"{store.path('store.json')} cannot be read: it holds the id of the projects folder; "
+            "put it back from a copy, or remove it to have a new id made (sessions keep theirs)"
+        ) from None
 
 
 def sessions_folder(projects_dir: Path, folder: Path) -> Path:

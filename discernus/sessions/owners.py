@@ -66,18 +66,25 @@ def is_held(path: Path) -> bool:
     return False
 
 
-class Owner:
-    """This process as the owner of calls: its id stands in every intent, its lock says whether it still lives."""
+class Onlooker:
+    """Someone who only asks which owners live, and leaves no trace."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.id = f"{HOST}-{os.getpid()}-{uuid4().hex[:8]}"
-        self._lock = Lock(folder / f"{self.id}.lock")
-        self._lock.acquire()
 
     def may_live(self, owner: str) -> bool:
         """Return whether that owner may still be at work; of other machines one can only say: perhaps."""
-        return not owner.startswith(f"{HOST}-") or is_held(self.folder / f"{owner}.lock")
+        return owner.rsplit("-", 2)[0] != HOST or is_held(self.folder / f"{owner}.lock")
+
+
+class Owner(Onlooker):
+    """This process as the owner of calls: its id stands in every intent, its lock says whether it still lives."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.id = f"{HOST}-{os.getpid()}-{uuid4().hex[:8]}"
+        self._lock = Lock(folder / f"{self.id}.lock")
+        self._lock.acquire()
 
     def close(self) -> None:
         """Stop being an owner."""

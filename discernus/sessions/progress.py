@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 from collections import deque
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pydantic import ValidationError
 
 from discernus.sessions import layout
 from discernus.sessions.archive import ArchivedCall, Intent
-from discernus.sessions.owners import Owner
+from discernus.sessions.owners import Onlooker
 from discernus.sessions.session import Session
 
 LATEST = 20
+WAITED_S = 60.0  # a passing failure that names no delay of its own is waited for this long at most
 STAGES = ("analysis", "calculation", "synthesis")
 
 
@@ -28,7 +33,10 @@ class Latest:
 
 @dataclass(frozen=True)
 class Standing:
-    """Counts of analyses, calls and money. ``in_flight`` calls belong to the living, ``in_doubt`` ones to the dead."""
+    """Counts of analyses, calls and money. ``in_flight`` calls belong to the living, ``in_doubt`` ones to the dead.
+
+    ``last_failure`` is the latest of all; ``waiting_for`` is there while such a failure is being waited out.
+    """
 
     stage: str
     status: str
@@ -42,22 +50,25 @@ class Standing:
     unpriced: int
     calls: int
     waiting_for: str
+    last_failure: str
+    dimensions: tuple[str, ...]
     latest: tuple[Latest, ...]
 
 
 class ProgressReader:
     """Reads one session again and again; what never changes is read once."""
 
-    def __init__(self, session: Session, is_alive: Owner | None = None) -> None:
+    def __init__(self, session: Session, is_alive: Onlooker | None = None) -> None:
         self._session = session
         self._owner = is_alive
         self._dimensions = [dimension.name for dimension in session.definition.framework.dimensions]
         self._seen: set[str] = set()
-        self._costs: dict[str, float | None] = {}
+        self._sidecars: set[str] = set()
+        self._costs: dict[tuple[str, int], float | None] = {}  # by call and attempt
         self._latest: deque[Latest] = deque(maxlen=LATEST)
         self._intents: dict[str, Intent] = {}
         self._errors: set[str] = set()
-        self._last_error = ""
+        self._last_error: dict[str, Any] | None = None
 
     def read(self) -> Standing:
         """Return where the session stands now."""
@@ -82,7 +93,9 @@ class ProgressReader:
             cost_usd=sum(known),
             unpriced=len(self._costs) - len(known),
             calls=len(self._costs),
-            waiting_for=self._last_error,
+            waiting_for=self._waiting_for(),
+            last_failure=f"{self._last_error['model']}: {self._last_error['message']}" if self._last_error else "",
+            dimensions=tuple(self._dimensions),
             latest=tuple(self._latest),
         )
 
@@ -113,14 +126,30 @@ class ProgressReader:
     def _read_costs(self) -> None:
         names = self._session.store.names(layout.ARCHIVE)
         for name in names:
-            if name.startswith(("metadata_", "rival_metadata_")) and name.endswith(".json") and name not in self._costs:
-                record = ArchivedCall.model_validate_json(self._session.store.get(f"{layout.ARCHIVE}/{name}"))
-                self._costs[name] = record.cost_usd
+            sidecar = name.startswith(("metadata_", "rival_metadata_")) and name.endswith(".json")
+            if sidecar and name not in self._sidecars:
+                self._sidecars.add(name)
+                try:
+                    record = ArchivedCall.model_validate_json(self._session.store.get(f"{layout.ARCHIVE}/{name}"))
+                except ValidationError:  # its answer then counts as damaged, and is named as that
+                    continue
+                self._costs[record.call, record.attempt] = record.cost_usd
         errors = {name for name in names if name.startswith("error_")}
         for name in sorted(errors - self._errors):
             error = json.loads(self._session.store.get(f"{layout.ARCHIVE}/{name}"))
-            self._last_error = f"{error['model']}: {error['message']}"
+            if self._last_error is None or error["at"] >= self._last_error["at"]:
+                self._last_error = error
         self._errors = errors
+
+    def _waiting_for(self) -> str:
+        """Return the passing failure that is being waited out, and until when; nothing once that time is over."""
+        error = self._last_error
+        if error is None or error["kind"] != "transient" or self._stage() != "analysis":
+            return ""
+        until = datetime.fromisoformat(error["at"]) + timedelta(seconds=error["retry_after_s"] or WAITED_S)
+        if until < datetime.now(UTC):
+            return ""
+        return f"{error['model']}: {error['message']} (tried again by {until.astimezone():%H:%M:%S})"
 
     def _split_intents(self) -> tuple[int, int]:
         names = self._session.store.names(layout.INTENTS)

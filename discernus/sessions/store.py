@@ -142,7 +142,7 @@ class LocalStore:
         try:
             descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
         except FileNotFoundError:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(target.parent)
             descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -154,6 +154,14 @@ class LocalStore:
             temporary.unlink(missing_ok=True)
             raise
         return temporary
+
+
+def _make_folder(folder: Path) -> None:
+    """Make the folder and whatever is missing above it, each durably."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for one in missing:
+        _sync_folder(one.parent)
 
 
 def _sync_folder(folder: Path) -> None:

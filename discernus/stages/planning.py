@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from discernus.experiments.plan import Analysis
 from discernus.sessions import layout
+from discernus.sessions.archive import ArchiveDamaged
 from discernus.sessions.layout import Call
 from discernus.sessions.session import Session
 
@@ -59,10 +60,14 @@ def read_plan(session: Session, first: int, last: int, *, again: bool) -> Stretc
 
 def costs_of(session: Session, number: int) -> list[float | None]:
     """Return the cost of each archived call of an analysis, in USD; None where no price is known."""
-    costs = []
+    costs: list[float | None] = []
     for ask in range(MOST_ASKS):
         for call in (Call(number, "analysis", ask), Call(number, "extraction", ask)):
-            found = session.archive.look_up(call)
+            try:
+                found = session.archive.look_up(call)
+            except ArchiveDamaged:  # the records name it
+                costs.append(None)
+                continue
             if found is not None:
                 costs.append(found[0].cost_usd)
             elif call.purpose == "analysis":

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
+from pydantic import ValidationError
+
 from discernus.experiments.framework import Framework
 from discernus.experiments.plan import Analysis
 from discernus.extraction.extract import Extraction
 from discernus.reports.records import AnalysisRecord
 from discernus.sessions import layout
-from discernus.sessions.archive import ArchivedCall
+from discernus.sessions.archive import ArchiveDamaged, ArchivedCall
 from discernus.sessions.layout import Call
 from discernus.sessions.session import Session
 from discernus.statistics.formulas import compute, named_values
@@ -38,7 +40,13 @@ def analysis_record(session: Session, analysis: Analysis) -> AnalysisRecord:
     metadata = _metadata(session)[analysis.document]
     asked = definition.experiment.settings_of(analysis.model).parameters()
     extracted = session.extracted(analysis.number)
-    if extracted is None:
+    damage = ""
+    if extracted is not None:
+        try:
+            call = archived(session, extracted.call)
+        except ArchiveDamaged as damaged:
+            damage = f"archive_damaged: {damaged}"
+    if extracted is None or damage:
         parked = session.parked(analysis.number)
         held = parked is not None and not parked.released
         return AnalysisRecord(
@@ -48,11 +56,10 @@ def analysis_record(session: Session, analysis: Analysis) -> AnalysisRecord:
             model_requested=analysis.model,
             variant=analysis.variant,
             run=analysis.run,
-            status="parked" if held else "pending",
-            reason=f"{parked.error_class}: {parked.reason}" if parked is not None and held else "not analysed yet",
+            status="parked" if held or damage else "pending",
+            reason=damage or (f"{parked.error_class}: {parked.reason}" if parked and held else "not analysed yet"),
             parameters=asked,
         )
-    call = archived(session, extracted.call)
     extraction = extracted.extraction
     derived, derived_missing = derived_metrics(definition.framework, extraction)
     return AnalysisRecord(
@@ -117,10 +124,17 @@ def archived(session: Session, call_name: str) -> ArchivedCall:
 
 
 def all_calls(session: Session) -> Iterator[ArchivedCall]:
-    """Yield every archived call, rivals' included, in the order of their names."""
+    """Yield every archived call once, rivals' included, in the order of their names."""
+    seen: set[tuple[str, int]] = set()
     for name in session.store.names(layout.ARCHIVE):
         if name.startswith(("metadata_", "rival_metadata_")) and name.endswith(".json"):
-            yield ArchivedCall.model_validate_json(session.store.get(f"{layout.ARCHIVE}/{name}"))
+            try:
+                call = ArchivedCall.model_validate_json(session.store.get(f"{layout.ARCHIVE}/{name}"))
+            except ValidationError:  # its answer then counts as damaged, and is named as that
+                continue
+            if (call.call, call.attempt) not in seen:
+                seen.add((call.call, call.attempt))
+                yield call
 
 
 def totals(session: Session) -> Totals:

@@ -12,9 +12,10 @@ from typing import Literal
 from discernus import __version__
 from discernus.canonical import canonical_json
 from discernus.sessions import layout
-from discernus.sessions.session import Extracted, Session
+from discernus.sessions.archive import ArchiveDamaged
+from discernus.sessions.session import Session
 from discernus.sessions.store import TEMPORARY_PREFIX
-from discernus.stages.records import totals
+from discernus.stages.records import archived, totals
 
 # What goes on changing after a seal, or says what the seal itself says.
 UNSEALED = (layout.OWNER_LOCK, layout.STATUS, "logs/", f"{layout.STATE}/seal_")
@@ -37,7 +38,7 @@ class Sealed:
 def seal(session: Session) -> Sealed:
     """Write the next seal and return it; a session that has not changed since its last seal keeps that one."""
     counts = totals(session)
-    missing = sum(_is_missing(extracted) for extracted in map(session.extracted, _numbers(session)))
+    missing = sum(_is_missing(session, number) for number in _numbers(session))
     files = hashes(session.folder)
     root = sha256(canonical_json(files)).hexdigest()
     version = latest_version(session)
@@ -70,8 +71,16 @@ def _numbers(session: Session) -> range:
     return range(1, session.facts.analyses + 1)
 
 
-def _is_missing(extracted: Extracted | None) -> bool:
-    return extracted is None or extracted.extraction.status == "none"
+def _is_missing(session: Session, number: int) -> bool:
+    """Return whether an analysis gave nothing, or nothing that its archived answer still stands behind."""
+    extracted = session.extracted(number)
+    if extracted is None or extracted.extraction.status == "none":
+        return True
+    try:
+        archived(session, extracted.call)
+    except ArchiveDamaged:
+        return True
+    return False
 
 
 def hashes(folder: Path) -> dict[str, str]:
