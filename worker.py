@@ -15,9 +15,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
+import structlog
 import typer
 from temporalio.client import Client
-from temporalio.service import RPCError
 
 from discernus.llm import gateway
 from discernus.logs import log_to
@@ -29,6 +29,8 @@ from engine import sessions
 from engine.caller import Duty
 from engine.connection import connect
 from engine.workers import Crew
+
+log = structlog.get_logger()
 
 UNREPORTED_PATIENCE_S = 10.0  # what is archived need not be reported; the next worker finds it there
 LOOK_ROUND_S = 2.0  # how often to look for sessions with models not served yet
@@ -47,9 +49,11 @@ async def serve_store(settings: Settings, address: str, only: frozenset[str]) ->
         crew = Crew(client, settings)
         crew.serve_steps(store)
         typer.echo(f"worker {owner.id} serves store {store} at {address}; SIGTERM or Ctrl-C drains it")
-        failure = await _serve_models(crew, client, settings, store, calls, only, stop)
-        typer.echo(f"draining: {calls.in_flight} calls in flight")
-        await _let_go(crew, calls)
+        try:
+            failure = await _serve_models(crew, client, settings, store, calls, only, stop)
+        finally:
+            typer.echo(f"draining: {calls.in_flight} calls in flight")
+            await _let_go(crew, calls)
     if failure is not None:
         typer.echo(f"worker stopped: {failure}", err=True)
         return 4
@@ -73,7 +77,8 @@ async def _serve_models(
             return crew.failure()
         try:
             wanted = {model for session in await sessions.running(client, store) for model in session.models}
-        except RPCError:  # the server is away for a moment; the workers wait for it by themselves
+        except Exception as odd:  # noqa: BLE001  the server may be away for a moment; the workers wait for it
+            log.warning("sessions_not_listed", reason=f"{type(odd).__name__}: {odd}")
             wanted = set()
         for model in sorted(wanted - told):
             told.add(model)
@@ -126,8 +131,8 @@ async def serve_starter(settings: Settings, models: frozenset[str]) -> int:
         crew = Crew(client, settings)
         for model in duty.models:
             crew.serve_model(duty.queue, model, calls, duty.concurrency)
-        while not lifeline.at_eof() and crew.failure() is None:
-            await lifeline.readline()
+        cut = asyncio.create_task(lifeline.read())  # to its end
+        await asyncio.wait({cut, *crew.runs()}, return_when="FIRST_COMPLETED")
         failure = crew.failure()
         await _let_go(crew, calls)
     return 0 if failure is None else 4

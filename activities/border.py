@@ -121,9 +121,10 @@ class ExtractOrder(Border):
 
 
 class CallOutcome(Border):
-    """How a call ended: ``answered`` (archived), ``parked`` (see fault_recovery), or ``stop`` (the session pauses)."""
+    """How a call ended: ``answered`` (archived), ``parked`` (see fault_recovery), ``held`` (the session is paused, and
+    the call was not made), or ``stop`` (the session has to pause)."""
 
-    status: Literal["answered", "parked", "stop"]
+    status: Literal["answered", "parked", "held", "stop"]
     reused: bool = False
     cost_usd: float | None = None
     reason: str = ""
@@ -133,7 +134,7 @@ class CallOutcome(Border):
 class ExtractOutcome(Border):
     """What an answer gave: ``next`` says whether it is done or needs another look."""
 
-    next: Literal["done", "second_model", "ask_again"]
+    next: Literal["done", "second_model", "ask_again", "unreadable"]
     scored: int
     dimensions: int
     scores: tuple[float | None, ...] = ()

@@ -35,7 +35,9 @@ class Calling:
         """Have a second model read an answer that our own reading could not."""
         place = self._workplace
         return await _outcome(
-            extract_by_model(place.session(order.key), self._calls, place.settings, order.number, order.ask)
+            extract_by_model(
+                place.session(order.key), self._calls, place.settings, order.number, order.ask, again=order.again
+            )
         )
 
 

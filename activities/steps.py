@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
+import structlog
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
@@ -42,11 +43,15 @@ from discernus.stages.calculation import calculate
 from discernus.stages.planning import read_plan
 from discernus.stages.preflight import preflight
 from discernus.stages.projection import project_tables
-from discernus.stages.reading import read_answer
+from discernus.stages.reading import park_unreadable, read_answer
 from discernus.stages.sealing import seal
 from discernus.stages.synthesis import synthesise
 
 T = TypeVar("T")
+
+MOST_ATTEMPTS = 3  # at a step that fails for any reason but the disk
+
+log = structlog.get_logger()
 
 
 class Steps:
@@ -119,20 +124,36 @@ class Steps:
 
 
 def _extract(session: Session, answers: tuple[Answer, ...]) -> Extracts:
-    readings = [read_answer(session, answer.number, answer.ask, final=answer.final) for answer in answers]
-    return Extracts(
-        outcomes=tuple(
-            ExtractOutcome(
-                next=reading.next, scored=reading.scored, dimensions=len(reading.scores), scores=reading.scores
-            )
-            for reading in readings
-        )
+    return Extracts(outcomes=tuple(_extract_one(session, answer) for answer in answers))
+
+
+def _extract_one(session: Session, answer: Answer) -> ExtractOutcome:
+    """Read one answer; one that cannot be read is parked, and does not keep the others from being read."""
+    try:
+        reading = read_answer(session, answer.number, answer.ask, final=answer.final)
+    except OSError:  # the disk, not the answer: tried again
+        raise
+    except Exception as broken:  # noqa: BLE001
+        park_unreadable(session, answer.number, answer.ask, broken)
+        return ExtractOutcome(next="unreadable", scored=0, dimensions=0)
+    return ExtractOutcome(
+        next=reading.next, scored=reading.scored, dimensions=len(reading.scores), scores=reading.scores
     )
 
 
 async def _beating(work: Callable[[], T]) -> T:
+    """Run the step in a thread. What the disk refuses is tried again for ever; anything else, perhaps a bug, is not."""
     async with beating():
         try:
             return await asyncio.to_thread(work)
+        except OSError:
+            raise
         except (SnapshotDamaged, InvalidDefinition) as damaged:  # no repetition mends it
             raise ApplicationError(str(damaged), type=type(damaged).__name__, non_retryable=True) from None
+        except Exception as broken:
+            log.exception("step_failed", step=activity.info().activity_type)
+            raise ApplicationError(
+                f"{type(broken).__name__}: {broken}"[:500],
+                type=type(broken).__name__,
+                non_retryable=activity.info().attempt >= MOST_ATTEMPTS,
+            ) from None

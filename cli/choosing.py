@@ -78,6 +78,8 @@ def _resume(choice: Choice, settings: Settings, display: Display) -> Chosen:
     if choice.state == "complete":
         return Chosen(session, fresh=False, complete=True)
     released = session.release_parked() if choice.state == "partial" else 0
+    if choice.state == "partial":
+        session.note_status("running", "")
     again = f"; {counted(released, 'parked analysis')} tried again" if released else ""
     display.say(f"resuming {session.name}{again}")
     return Chosen(session, fresh=False, complete=False)

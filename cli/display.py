@@ -244,7 +244,8 @@ class Panel:
         latest = standing.latest[-SHOWN_SCORES:]
         several_models = len({one.model for one in standing.latest}) > 1
         names = [(one.document, *([_short_model(one.model)] if several_models else [])) for one in latest]
-        named = [min(LONGEST_NAME, max(map(len, column))) for column in zip(*names, strict=True)]
+        longest = min(LONGEST_NAME, self._console.width // 5)
+        named = [min(longest, max(map(len, column))) for column in zip(*names, strict=True)]
         number = max(3, *(len(str(one.number)) for one in latest))
         taken = number + 1 + sum(width + 1 for width in named) + len("run") + 1
         room = max(0, self._console.width - taken) // (NARROWEST_SCORE + 1)

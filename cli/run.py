@@ -6,16 +6,16 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from temporalio.client import Client, WorkflowFailureError
-from temporalio.service import RPCError
+from temporalio.client import Client, WorkflowFailureError, WorkflowUpdateFailedError
+from temporalio.service import RPCError, RPCStatusCode
 
-from activities.border import ANALYSE, EXTRACT_BY_MODEL
+from activities.border import ANALYSE, EXTRACT_BY_MODEL, SealOutcome
 from cli.choosing import choose
 from cli.display import Display, cost, counted, silence
 from cli.exits import COMPLETE, INFRASTRUCTURE, INTERRUPTED, INVALID, PARTIAL, PAUSED, CommandError, command_name
@@ -23,11 +23,13 @@ from discernus.experiments.definition import Definition
 from discernus.experiments.experiment import OFFLINE_PREFIX
 from discernus.logs import log_to
 from discernus.sessions import layout
+from discernus.sessions.calls import no_room
 from discernus.sessions.opening import HIDDEN, StoreDamaged, find_session, store_id
 from discernus.sessions.owners import Lock, Owner, is_held
 from discernus.sessions.progress import ProgressReader, Standing
 from discernus.sessions.session import Session
 from discernus.settings import Settings
+from discernus.stages.sealing import gave_nothing
 from engine import sessions
 from engine.caller import Caller, CallerFailed, Duty
 from engine.connection import connect
@@ -38,6 +40,8 @@ from workflows.experiment import ExperimentWorkflow
 
 CALLS = frozenset({ANALYSE, EXTRACT_BY_MODEL})
 SHOW_S = 0.5  # between two looks at the store
+SHOW_SHARE = 10.0  # at a large store, a look takes at most a tenth of the time
+LONGEST_SHOW_S = 2.0
 GUARD_S = 0.5  # between two looks at the embedded server
 
 
@@ -49,6 +53,7 @@ class Embedded:
     server: EmbeddedServer
     crew: Crew
     caller: Caller
+    guard: asyncio.Task[None]
 
 
 @dataclass(frozen=True)
@@ -169,7 +174,7 @@ async def _serve(this: Run, caller: Caller) -> bool:
         server = EmbeddedServer(this.settings.state_folder, this.settings.temporal_cli_path)
         facts = await server.join()
         stack.push_async_callback(server.leave)
-        await stack.enter_async_context(_guarding(server))
+        guard = await stack.enter_async_context(_guarding(server, facts.address))
         this.display.say(f"Web UI: {facts.ui_url}/namespaces/default/workflows/{_quoted(this.session.name)}")
         client = await connect(facts.address, "default")
         await give_back(client, this.session.name)
@@ -183,7 +188,7 @@ async def _serve(this: Run, caller: Caller) -> bool:
         duty = Duty(address=facts.address, queue=queue, models=models, concurrency=concurrency)
         await caller.serve(duty)
         stack.push_async_callback(_drain, this, caller)
-        return await _watch(this, handle, Embedded(client, server, crew, caller))
+        return await _watch(this, client, handle, Embedded(client, server, crew, caller, guard))
 
 
 async def _drain(this: Run, caller: Caller) -> None:
@@ -221,20 +226,18 @@ async def _run_remote(this: Run) -> int:
             f"has its namespace {this.settings.namespace!r} been made, with our search attributes?",
             INFRASTRUCTURE,
         ) from None
-    left = await _watch(this, handle)
+    left = await _watch(this, client, handle)
     return _end(this.reader.read(), this.session, this.display, left=left, goes_on="at its workers")
 
 
-async def _watch(this: Run, handle: sessions.Handle, embedded: Embedded | None = None) -> bool:
+async def _watch(this: Run, client: Client, handle: sessions.Handle, embedded: Embedded | None = None) -> bool:
     """Show the session until it is sealed, paused, or we are told to stop; return whether we were told to."""
     reader = this.reader
-    async with _following(handle) as result:
-        if reader.read().status == "paused":
-            this.session.note_status("running", "")
-            resuming = asyncio.create_task(_resume(handle))
-        else:
-            resuming = None
+    full = False
+    stopped = asyncio.create_task(this.stop.wait())
+    async with _following(client, this.session) as result, _resuming(handle) as resuming:
         while True:
+            began = time.monotonic()
             standing = await asyncio.to_thread(reader.read)
             this.display.show(standing)
             if result.done():
@@ -242,13 +245,25 @@ async def _watch(this: Run, handle: sessions.Handle, embedded: Embedded | None =
                 return False
             if this.stop.is_set():
                 return True
-            if standing.status == "paused" and (resuming is None or resuming.done()):
+            if standing.status == "paused" and resuming.done():
                 return False
             if embedded is not None:
                 await _keep_up(this, handle, embedded)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(SHOW_S):
-                    await asyncio.wait([result, asyncio.create_task(this.stop.wait())], return_when="FIRST_COMPLETED")
+                full = _tell_of_full_disk(this, told=full)
+            pause = min(max(SHOW_S, SHOW_SHARE * (time.monotonic() - began)), LONGEST_SHOW_S)
+            await asyncio.wait([result, stopped], timeout=pause, return_when="FIRST_COMPLETED")
+
+
+def _tell_of_full_disk(this: Run, *, told: bool) -> bool:
+    """Say once that the disk is full: with no room for a note, the workflow's pause does not reach the store either."""
+    full = this.session.store.free_bytes() < this.settings.minimum_free_bytes
+    if full and not told:
+        this.display.say(
+            f"{no_room(this.settings.minimum_free_bytes)}; "
+            "nothing new is asked for, and answers that still arrive are held until there is room",
+            error=True,
+        )
+    return full
 
 
 async def _keep_up(this: Run, handle: sessions.Handle, embedded: Embedded) -> None:
@@ -256,6 +271,8 @@ async def _keep_up(this: Run, handle: sessions.Handle, embedded: Embedded) -> No
     failure = embedded.crew.failure()
     if failure is not None:
         raise CommandError(f"the worker failed: {failure}; run the same command again", INFRASTRUCTURE)
+    if embedded.guard.done():
+        embedded.guard.result()
     if not embedded.caller.ended:
         return
     this.display.say("the process that makes the calls died; another takes over", error=True)
@@ -267,20 +284,40 @@ async def _keep_up(this: Run, handle: sessions.Handle, embedded: Embedded) -> No
         await give_back(embedded.client, handle.id, CALLS)
 
 
+@asynccontextmanager
+async def _resuming(handle: sessions.Handle) -> AsyncIterator[asyncio.Task[None]]:
+    """Let the session go on, should it be paused; what the store says of a pause counts only once that is done."""
+    task = asyncio.create_task(_resume(handle))
+    try:
+        yield task
+    finally:
+        task.cancel()
+
+
 async def _resume(handle: sessions.Handle) -> None:
-    with suppress(RPCError):
-        await sessions.resume(handle)
+    """Ask the workflow to go on until it has accepted, or has ended."""
+    while True:
+        try:
+            return await sessions.resume(handle)
+        except WorkflowUpdateFailedError:
+            return None
+        except RPCError as refused:
+            if refused.status == RPCStatusCode.NOT_FOUND:
+                return None
+            await asyncio.sleep(GUARD_S)
 
 
 @asynccontextmanager
-async def _following(handle: sessions.Handle) -> AsyncIterator[asyncio.Task[Any]]:
-    """Wait for the workflow's result in the background, over any restart of the server."""
+async def _following(client: Client, session: Session) -> AsyncIterator[asyncio.Task[SealOutcome]]:
+    """Wait for the workflow's result in the background, over any restart of the server and any reset."""
 
-    async def follow() -> Any:
+    async def follow() -> SealOutcome:
         while True:
             try:
-                return await handle.result()
-            except RPCError:
+                return await sessions.outcome(client, session)
+            except RPCError as failed:
+                if failed.status == RPCStatusCode.NOT_FOUND:
+                    raise
                 await asyncio.sleep(GUARD_S)
 
     task = asyncio.create_task(follow())
@@ -291,26 +328,32 @@ async def _following(handle: sessions.Handle) -> AsyncIterator[asyncio.Task[Any]
 
 
 @asynccontextmanager
-async def _guarding(server: EmbeddedServer) -> AsyncIterator[None]:
+async def _guarding(server: EmbeddedServer, address: str) -> AsyncIterator[asyncio.Task[None]]:
     """Start the embedded server again should it die; clients and workers find it at its old port."""
 
     async def guard() -> None:
         while True:
             await asyncio.sleep(GUARD_S)
-            if server.facts() is None:
-                await server.join()
+            if server.facts() is None and (await server.join()).address != address:
+                raise ServerError("the Temporal server died and its port was taken; run the same command again")
 
     task = asyncio.create_task(guard())
     try:
-        yield
+        yield task
     finally:
         task.cancel()
 
 
-def _conclude(this: Run, result: asyncio.Task[Any]) -> None:
+def _conclude(this: Run, result: asyncio.Task[SealOutcome]) -> None:
     """Raise CommandError if the workflow ended in any other way than by sealing its session."""
     try:
         result.result()
+    except RPCError as lost:
+        raise CommandError(
+            f"Temporal knows nothing of session {this.session.name} any more ({lost}); "
+            "all answers are kept: run the same command again to go on",
+            INFRASTRUCTURE,
+        ) from lost
     except WorkflowFailureError as failed:
         raise CommandError(
             f"session {this.session.name} was ended: {failed.cause or failed}; "
@@ -345,10 +388,12 @@ def _end(
         lines = [f"paused: {name} holds {counts}", f"why: {standing.reason}", again]
     elif standing.status == "partial":
         code = PARTIAL
-        lines = [f"partial: {name} holds {counts}; {standing.planned - standing.done} could not be had"]
+        unusable = counted(gave_nothing(session) - standing.parked, "answer")
+        lines = [f"partial: {name} holds {counts}; {standing.parked} could not be had, {unusable} gave no score"]
         if standing.last_failure:
             lines.append(f"last failure: {standing.last_failure}")
-        lines.append("run the same command again to try them once more; what was answered is not paid for twice")
+        if standing.parked:
+            lines.append("run the same command again to try them once more; what was answered is not paid for twice")
     else:
         before = " already" if already else ""
         lines = [f"complete{before}: {name}", f"{counts}, {cost(standing)}"]

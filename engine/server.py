@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,6 +29,8 @@ from engine.connection import SEARCH_ATTRIBUTES, connect, keep_history
 PREFERRED_PORTS = (7233, 8233)  # what the Temporal world expects; others are taken where these are in use
 START_TIMEOUT_S = 60.0
 MOST_STARTS = 4  # a port that is taken in the last moment fails one; what fails four has another reason
+# The server writes who it is before it becomes the server: none ever runs that nobody could find.
+TELL_AND_BECOME = 'printf "$1" "$$" > "$2.new" && mv "$2.new" "$2" && shift 2 && exec "$@"'
 LARGEST_LOG = 10_000_000  # bytes; a larger server.log is begun afresh at the next start
 
 log = structlog.get_logger()
@@ -79,11 +82,11 @@ class EmbeddedServer:
     """This process's part in the server of a state folder: join it (starting it if need be), guard it, leave it."""
 
     def __init__(self, state_dir: Path, binary: Path | None = None) -> None:
-        self.state_dir = state_dir
+        self.state_dir = state_dir.resolve()  # the server runs in it, so that a relative path would mean another
         self._binary = binary
-        self._lock_path = state_dir / "server.lock"
-        self._facts_path = state_dir / "server.json"
-        self._last_facts_path = state_dir / "server.last.json"
+        self._lock_path = self.state_dir / "server.lock"
+        self._facts_path = self.state_dir / "server.json"
+        self._last_facts_path = self.state_dir / "server.last.json"
         self._client: int | None = None
 
     async def join(self) -> ServerFacts:
@@ -167,19 +170,19 @@ class EmbeddedServer:
             except BlockingIOError:
                 return 0
             port, ui_port = self._choose_ports(fresh_ports)
-            process = await asyncio.to_thread(self._spawn, descriptor, port, ui_port)
+            with suppress(FileNotFoundError):  # the facts of a dead server, which nobody is to find beside our lock
+                self._facts_path.replace(self._last_facts_path)
+            process = self._spawn(descriptor, port, ui_port)
         finally:
             os.close(descriptor)
-        facts = ServerFacts(host=HOST, pid=process.pid, port=port, ui_port=ui_port, started_at=datetime.now(UTC))
-        temporary = self._facts_path.with_suffix(f".{os.getpid()}")
-        temporary.write_text(facts.model_dump_json(indent=1))
-        temporary.replace(self._facts_path)
         until = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < until and process.poll() is None:
-            if await _answers(facts):
+            facts = self.facts()
+            if facts is not None and await _answers(facts):
                 return 0
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.02)
         log.warning("server_did_not_start", exit_code=process.poll(), port=port)
+        process.kill()
         return 1
 
     def _choose_ports(self, fresh: bool) -> tuple[int, int]:
@@ -200,8 +203,12 @@ class EmbeddedServer:
         output = self.state_dir / "server.log"
         if output.exists() and output.stat().st_size > LARGEST_LOG:
             output.unlink()
+        facts = ServerFacts(host=HOST, pid=0, port=port, ui_port=ui_port, started_at=datetime.now(UTC))
         command = [
-            str(find_binary(self._binary)),
+            *("/bin/sh", "-c", TELL_AND_BECOME, "sh"),
+            facts.model_dump_json().replace('"pid":0', '"pid":%s'),
+            str(self._facts_path),
+            str(find_binary(self._binary).resolve()),
             *("server", "start-dev", "--ip", "127.0.0.1", "--log-level", "warn"),
             *("--port", str(port), "--ui-port", str(ui_port)),
             *("--db-filename", str(self.state_dir / "temporal.db")),

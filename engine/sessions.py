@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
 from temporalio.common import (
     SearchAttributePair,
     TypedSearchAttributes,
     WorkflowIDConflictPolicy,
     WorkflowIDReusePolicy,
 )
+from temporalio.exceptions import TerminatedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.border import Progress, SealOutcome, SessionKey, SessionStart
@@ -90,6 +91,16 @@ async def is_running(client: Client, session: Session) -> bool:
             return False
         raise
     return description.status == WorkflowExecutionStatus.RUNNING
+
+
+async def outcome(client: Client, session: Session) -> SealOutcome:
+    """Return how the session ends, whichever run brings it there: a reset ends one run and opens another."""
+    while True:
+        try:  # a handle that names no run takes the newest
+            return await client.get_workflow_handle_for(ExperimentWorkflow.run, session.name).result()
+        except WorkflowFailureError as failed:
+            if not (isinstance(failed.cause, TerminatedError) and await is_running(client, session)):
+                raise
 
 
 async def resume(handle: Handle) -> None:

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import structlog
 from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.enums.v1 import PendingActivityState
+from temporalio.api.enums.v1 import PendingActivityState, WorkflowExecutionStatus
 from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse, ResetStickyTaskQueueRequest
 from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
@@ -25,12 +25,12 @@ async def give_back(client: Client, workflow_id: str, kinds: frozenset[str] | No
     ``kinds`` limits it to activities of these types, whose worker alone has died.
     """
     parent = await _describe(client, workflow_id)
-    if parent is None:
+    if parent is None or not _is_open(parent):
         return 0
     children = [child.workflow_id for child in parent.pending_children]
     descriptions = [parent, *await asyncio.gather(*(_describe(client, child) for child in children))]
     counts = await asyncio.gather(
-        *(_give_back_one(client, found, kinds) for found in descriptions if found is not None)
+        *(_give_back_one(client, found, kinds) for found in descriptions if found is not None and _is_open(found))
     )
     return sum(counts)
 
@@ -55,12 +55,12 @@ async def _give_back_one(
 
 async def _let_any_worker_continue(client: Client, execution: WorkflowExecution) -> None:
     """End the workflow's tie to the worker that had it in its cache."""
-    await client.workflow_service.reset_sticky_task_queue(
-        ResetStickyTaskQueueRequest(
-            namespace=client.namespace,
-            execution=execution,
-        )
-    )
+    request = ResetStickyTaskQueueRequest(namespace=client.namespace, execution=execution)
+    try:
+        await client.workflow_service.reset_sticky_task_queue(request)
+    except RPCError as refused:
+        if refused.status != RPCStatusCode.NOT_FOUND:  # it ended meanwhile
+            raise
 
 
 async def _fail(client: Client, workflow_id: str, run_id: str, activity_id: str) -> bool:
@@ -74,6 +74,10 @@ async def _fail(client: Client, workflow_id: str, run_id: str, activity_id: str)
         log.info("activity_not_given_back", activity=activity_id, reason=refused.message)
         return False
     return True
+
+
+def _is_open(description: DescribeWorkflowExecutionResponse) -> bool:
+    return description.workflow_execution_info.status == WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING
 
 
 async def _describe(client: Client, workflow_id: str) -> DescribeWorkflowExecutionResponse | None:

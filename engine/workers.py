@@ -80,6 +80,10 @@ class Crew:
             ),
         )
 
+    def runs(self) -> list[asyncio.Task[None]]:
+        """Return what ends when a worker does, whether it was told to or not."""
+        return list(self._runs.values())
+
     def failure(self) -> BaseException | None:
         """Return why a worker ended by itself, if one did."""
         for run in self._runs.values():

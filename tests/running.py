@@ -354,11 +354,11 @@ def ledger(folder: Path, vendor: FakeVendor) -> Ledger:
 def _sidecar(archive: Path, call: str, answer: bytes) -> dict[str, Any] | None:
     from hashlib import sha256
 
-    for path in [archive / f"metadata_{call}.json", *sorted(archive.glob(f"metadata_{call}_try*.json"))]:
-        record: dict[str, Any] = json.loads(path.read_text())
-        if record["response_sha256"] == sha256(answer).hexdigest():
-            return record
-    return None
+    paths = [archive / f"metadata_{call}.json", *archive.glob(f"metadata_{call}_try*.json")]
+    records: list[dict[str, Any]] = [json.loads(path.read_text()) for path in paths if path.exists()]
+    matching = [record for record in records if record["response_sha256"] == sha256(answer).hexdigest()]
+    # an attempt that was cut off may have brought the same words; the one that was committed came later
+    return max(matching, key=lambda record: int(record["attempt"]), default=None)
 
 
 def _call_of(entry: Entry) -> tuple[str, str]:

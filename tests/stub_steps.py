@@ -14,7 +14,7 @@ from typing import Any
 
 from temporalio import activity
 from temporalio.client import Client, WorkflowHandle
-from temporalio.worker import Worker
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from activities.border import (
     ANALYSE,
@@ -189,14 +189,18 @@ Handle = WorkflowHandle[ExperimentWorkflow, SealOutcome]
 
 
 @asynccontextmanager
-async def serving(client: Client, queue: str, stubs: Stubs) -> AsyncIterator[None]:
-    """Serve a session's queue, and its models' queues, with these stubs."""
+async def serving(
+    client: Client, queue: str, stubs: Stubs, session_workflow: type[ExperimentWorkflow] = ExperimentWorkflow
+) -> AsyncIterator[None]:
+    """Serve a session's queue, and its models' queues, with these stubs; a test may bring a session of its own."""
+    workflows = [session_workflow, *(known for known in WORKFLOWS if known is not ExperimentWorkflow)]
+    own = {} if session_workflow is ExperimentWorkflow else {"workflow_runner": UnsandboxedWorkflowRunner()}
     steps = [
         *(stubs.preflight, stubs.read_plan, stubs.extract, stubs.project),
         *(stubs.calculate, stubs.synthesise, stubs.seal, stubs.note_status),
     ]
     calls = [stubs.analyse, stubs.extract_by_model]
-    workers = deque([Worker(client, task_queue=queue, workflows=WORKFLOWS, activities=steps, build_id="stubs")])
+    workers = deque([Worker(client, task_queue=queue, workflows=workflows, activities=steps, build_id="stubs", **own)])
     for model in (MODEL, READER):
         name = queue_of_model(queue, model)
         many = MOST_CALLS

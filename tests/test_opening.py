@@ -128,6 +128,7 @@ def test_a_complete_session_stands_until_a_new_one_is_asked_for(author: Author) 
 def test_a_partial_session_goes_on_and_what_was_parked_is_tried_again(author: Author) -> None:
     session = author.runs().session
     parked = Parked(
+        call="001",
         number=1,
         error_class="model_not_found",
         reason="?",

@@ -9,6 +9,7 @@ import asyncio
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -169,44 +170,63 @@ def lose_the_database_half_way(folder: Path) -> None:
 def fill_the_disk(folder: Path) -> None:
     disk = folder / "disk"
     disk.mkdir(parents=True)
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", disk], capture_output=True, text=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", disk], capture_output=True, text=True)
     if mounted.returncode:
         pytest.skip(f"a small file system to fill cannot be mounted here: {mounted.stderr.strip()}")
     try:
         with Play(folder, disk / "projects", hold=True) as play:
-            play.variables = {
-                "DISCERNUS_MINIMUM_FREE_MB": "1",
-                "DISCERNUS_STATE_DIR": str(folder / "state"),
-            }
-            starter = play.start()
-            play.vendor.wait_for(requests=CONCURRENCY, timeout_s=PATIENCE_S)
+            play.variables = {"DISCERNUS_MINIMUM_FREE_MB": "4"}
             ballast = disk / "ballast"
-            fill(ballast)
-            play.vendor.control(hold=False)
-            wait_until(lambda: "free" in starter.output, "it says that the disk is full")
-            time.sleep(3)
-            assert play.requests == CONCURRENCY, "a call was made whose answer could not be archived"
-            assert not list(play.session.glob(RESPONSES))
-            ballast.unlink()
-            assert starter.wait() == 4, starter.output
-            assert "free where answers are archived" in starter.output
-            assert GO_ON in starter.output
-            assert "Traceback" not in starter.output
-            found = play.ledger().check(complete=False)
-            assert len(found.answers) == CONCURRENCY
-            play.run()
+            stop_for_want_of_room(play, ballast)
+            hold_what_cannot_be_written(play, ballast)
             assert play.ledger().check().requests == EVERY_CALL_ONCE
     finally:
         subprocess.run(["umount", "-l", disk], check=True)
 
 
-def fill(path: Path) -> None:
-    """Leave not a byte."""
+def stop_for_want_of_room(play: Play, ballast: Path) -> None:
+    """Little room is left during calls: these are archived, no other is made, and the session pauses saying why."""
+    starter = play.start()
+    play.vendor.wait_for(requests=CONCURRENCY, timeout_s=PATIENCE_S)
+    fill(ballast, leaving=2_000_000)
+    play.vendor.control(hold=False)
+    for _ in range(2):  # and just so once more while there is no room
+        assert starter.wait() == 4, starter.output
+        assert "less than 4 MB are free where answers are archived" in starter.output
+        assert GO_ON in starter.output
+        assert "Traceback" not in starter.output
+        found = play.ledger().check(complete=False)
+        assert len(found.answers) == len(found.sent) == CONCURRENCY
+        starter = play.start()
+    assert starter.wait() == 4
+    play.vendor.control(hold=True)
+    ballast.unlink()
+
+
+def hold_what_cannot_be_written(play: Play, ballast: Path) -> None:
+    """Not a byte is left when answers arrive: they are held in memory, and written once there is room."""
+    starter = play.start()
+    play.vendor.wait_for(requests=2 * CONCURRENCY, timeout_s=PATIENCE_S)
+    fill(ballast)
+    play.vendor.control(hold=False)
+    wait_until(lambda: "held until there is room" in starter.output, "it says that the disk is full")
+    play.vendor.wait_for(answers=2 * CONCURRENCY)
+    time.sleep(2)
+    assert play.requests == 2 * CONCURRENCY, "a call was made whose answer could not be archived"
+    assert count(play.session, RESPONSES) == CONCURRENCY
+    assert starter.code is None, starter.output
+    ballast.unlink()
+    assert starter.wait(2 * PATIENCE_S) == 0, starter.output
+    assert "Traceback" not in starter.output
+
+
+def fill(path: Path, leaving: int = 0) -> None:
+    """Write until the disk is full, to the last byte or but for so many."""
     with path.open("wb", buffering=0) as file:
         for size in (1 << 20, 1 << 12, 1):
             try:
-                while True:
-                    file.write(b"\0" * size)
+                while shutil.disk_usage(path).free > leaving:
+                    file.write(b"\0" * min(size, max(1, shutil.disk_usage(path).free - leaving)))
             except OSError:
                 continue
 

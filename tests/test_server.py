@@ -134,9 +134,19 @@ async def test_one_that_comes_while_the_last_one_leaves_gets_a_server_that_stays
     await coming.leave()
 
 
-async def test_what_a_dead_server_left_is_not_taken_for_a_living_one(state: Path) -> None:
+@pytest.fixture
+def stranger() -> Iterator[subprocess.Popen[bytes]]:
+    """Return a process that has nothing to do with us."""
+    with subprocess.Popen(["sleep", "600"]) as process:
+        yield process
+        process.kill()
+
+
+async def test_what_a_dead_server_left_is_not_taken_for_a_living_one(
+    state: Path, stranger: subprocess.Popen[bytes]
+) -> None:
     """Its process id belongs to somebody else by now, who must come to no harm; its ports are used again."""
-    with subprocess.Popen(["sleep", "600"]) as stranger, socket.socket() as a, socket.socket() as b:
+    with socket.socket() as a, socket.socket() as b:
         for probe in (a, b):
             probe.bind(("127.0.0.1", 0))
         ports = (a.getsockname()[1], b.getsockname()[1])
@@ -148,7 +158,6 @@ async def test_what_a_dead_server_left_is_not_taken_for_a_living_one(state: Path
             assert facts.pid != stranger.pid
             assert (facts.port, facts.ui_port) == ports
         assert stranger.poll() is None
-        stranger.kill()
 
 
 @pytest.mark.parametrize("garbage", ["", "{", '{"host": 1}'])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from typing import Any
 import pytest
 
 from discernus.experiments.freezing import SnapshotDamaged
+from discernus.llm import gateway
 from discernus.sessions import layout
-from discernus.sessions.calls import Calls
+from discernus.sessions.calls import Calls, Complete
 from discernus.sessions.layout import Call
 from discernus.sessions.owners import Owner
 from discernus.sessions.session import Session
@@ -27,6 +29,7 @@ from discernus.stages.reading import Read, read_answer
 from discernus.stages.records import session_records
 from discernus.stages.sealing import seal
 from discernus.stages.synthesis import synthesise
+from tests.fake_vendor import FakeVendor
 from tests.stand_ins import Model, failure, opened, question, scores
 
 SETTINGS = Settings(retry_max_attempts=4, retry_base_delay_s=1.0, retry_max_delay_s=60.0)
@@ -36,9 +39,9 @@ PROSE = "The speaker is calm throughout; nothing more can be said."
 class Desk:
     """A session, the model that answers it, and the calls between them; ``restart`` is another process."""
 
-    def __init__(self, session: Session, owners: Path, model: Model, minimum_free_bytes: int = 0) -> None:
+    def __init__(self, session: Session, owners: Path, model: Complete, minimum_free_bytes: int = 0) -> None:
         self.session = session
-        self.model = model
+        self.model: Any = model
         self.owner = Owner(owners)
         self.calls = Calls(self.owner, model, minimum_free_bytes=minimum_free_bytes)
 
@@ -282,6 +285,52 @@ async def test_a_second_model_that_cannot_be_had_leaves_the_first_reading_and_pa
     assert (await extract_by_model(at.session, at.calls, SETTINGS, 1, 0)).status == "parked"
     assert at.session.parked(1) is None
     assert read_answer(at.session, 1, 0, final=True).next == "done"
+
+
+# the same, with a vendor at the wire and the real gateway
+
+
+@pytest.fixture(scope="module")
+def vendor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeVendor]:
+    with FakeVendor(tmp_path_factory.mktemp("vendor")) as running:
+        yield running
+
+
+@pytest.fixture
+def wired(vendor: FakeVendor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    vendor.control(reset=True)
+    for name, value in vendor.env().items():
+        monkeypatch.setenv(name, value)
+    return Desk(opened(tmp_path), tmp_path / "owners", gateway.complete)
+
+
+async def test_a_vendors_answer_is_archived_and_read_and_asked_for_once(wired: Desk, vendor: FakeVendor) -> None:
+    before = len(vendor.requests())
+    assert not (await wired.ask()).reused
+    assert (await wired.ask()).reused
+    read = read_answer(wired.session, 1, 0, final=False)
+    assert (read.next, read.scored) == ("done", 10)
+    assert len(vendor.requests()) - before == 1
+    (call,) = (found for found in [wired.session.archive.look_up(Call(1))] if found)
+    assert call[0].model_answered == "scribe-2026-01-01"
+
+
+async def test_a_vendors_refusals_are_waited_for_parked_or_stop_the_session(wired: Desk, vendor: FakeVendor) -> None:
+    vendor.control(sequence=["rate_limit", "status_500", "status_404", "status_401"], retry_after_s=9)
+    with pytest.raises(TryAgain) as limited:
+        await wired.ask()
+    assert limited.value.error_class == "rate_limit"
+    assert 9 <= limited.value.delay_s <= 9.25
+    with pytest.raises(TryAgain) as failed:
+        await wired.ask()
+    assert failed.value.error_class == "server_error"
+    parked = await wired.ask()
+    assert (parked.status, parked.passing) == ("parked", False)
+    assert (await wired.ask(2)).status == "stop"
+    assert (await wired.ask(2)).status == "answered"
+    errors = [error["error_class"] for error in wired.session.archive.failures(Call(1))]
+    assert errors == ["rate_limit", "server_error", "model_not_found"]
+    assert vendor.env()["OPENAI_API_KEY"] not in wired.session.store.get(Call(2).error(1)).decode()
 
 
 # the plan

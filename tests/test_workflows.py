@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from google.protobuf.message import Message
+from temporalio import workflow
 from temporalio.api.common.v1 import Payload
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.sdk.v1 import WorkflowMetadata
@@ -19,7 +20,7 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowUpdateFailed
 from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 
-from activities.border import LATEST_SHOWN, READ_PLAN, CallOutcome, Progress, SessionStart
+from activities.border import LATEST_SHOWN, READ_PLAN, CallOutcome, Progress, SealOutcome, SessionStart
 from engine import connection, sessions
 from engine.connection import SEARCH_ATTRIBUTES, connect
 from engine.server import find_binary
@@ -59,8 +60,10 @@ async def session(client: Client, stubs: Stubs, **settings: Any) -> AsyncIterato
 
 
 @asynccontextmanager
-async def running(client: Client, stubs: Stubs, start: SessionStart) -> AsyncIterator[Handle]:
-    async with serving(client, start.queue, stubs):
+async def running(
+    client: Client, stubs: Stubs, start: SessionStart, session_workflow: type[ExperimentWorkflow] = ExperimentWorkflow
+) -> AsyncIterator[Handle]:
+    async with serving(client, start.queue, stubs, session_workflow):
         handle = await begin(client, start)
         try:
             yield handle
@@ -169,17 +172,39 @@ async def counts_children(handle: Handle, least: int) -> bool:
     return len((await handle.describe()).raw_description.pending_children) >= least
 
 
-async def test_resuming_at_the_very_start_of_the_batches_leaves_none_without_slots(client: Client) -> None:
-    for _ in range(4):
-        stubs = Stubs()
-        stubs.ready.clear()
-        async with session(client, stubs, analyses=6, batch_size=2, concurrency=3) as handle:
+@workflow.defn(name="Experiment")
+class TurnsAround(ExperimentWorkflow):
+    """A session that hears of a resumption, or a pause, at the very moment when a batch has been ordered to start."""
+
+    @workflow.run
+    async def run(self, start: SessionStart) -> SealOutcome:
+        return await super().run(start)
+
+    async def _start_batch(self, index: int, *, again: bool) -> None:
+        turn = self.resume() if self._status == "paused" else self.pause("at the very moment")
+        turning = asyncio.create_task(turn) if index == 0 else turn.close()
+        await super()._start_batch(index, again=again)
+        if turning is not None:
+            await turning
+
+
+@pytest.mark.parametrize("paused", [True, False])
+async def test_a_batch_that_is_being_started_hears_of_a_pause_and_of_its_end(client: Client, paused: bool) -> None:
+    stubs = Stubs(analyses=4)
+    stubs.ready.clear()
+    start = session_start(next(names), analyses=4, batch_size=4, concurrency=2)
+    async with running(client, stubs, start, TurnsAround) as handle:
+        if paused:
             await handle.execute_update(ExperimentWorkflow.pause, "not yet")
-            stubs.ready.set()
+        stubs.ready.set()
+        if not paused:
+            await until(lambda: stubs.notes == [("paused", "at the very moment")], "it is paused")
+            await until(lambda: stubs.running == 0, "calls that had begun have ended")
+            await asyncio.sleep(0.3)
+            assert len(stubs.calls) <= 2
             await handle.execute_update(ExperimentWorkflow.resume)
-            async with asyncio.timeout(60):
-                assert (await handle.result()).status == "complete"
-            assert stubs.most <= 3
+        async with asyncio.timeout(20):
+            assert (await handle.result()).status == "complete"
 
 
 async def test_what_only_a_person_can_mend_pauses_the_session_and_is_tried_again(client: Client) -> None:

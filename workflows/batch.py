@@ -37,9 +37,11 @@ with workflow.unsafe.imports_passed_through():  # pydantic models: validated by 
 from workflows import policies
 
 LATEST_SENT = 3
+UNREADABLE = ExtractOutcome(next="unreadable", scored=0, dimensions=0)
 
 
-@workflow.defn(name="Batch", sandboxed=False)
+# Outside the sandbox, which would take a third of this workflow's time to guard a module whose imports a test guards.
+@workflow.defn(name="Batch", sandboxed=False, failure_exception_types=[Exception])
 class BatchWorkflow:
     """Work through one batch and return where it stands."""
 
@@ -100,23 +102,23 @@ class BatchWorkflow:
         """Ask, read, ask again if need be; the first slot is held already."""
         for ask in range(policies.ASKS):
             outcome = await self._call(ANALYSE, analysis, ask, analysis.model)
-            if outcome.status == "stop":
-                await self._stop(analysis, outcome.reason)
-                return
-            if outcome.status == "parked":
-                await self._park(outcome)
+            if outcome.status != "answered":
+                await self._put_aside(analysis, outcome)
                 return
             extracted = await self._extract(analysis, ask, final=ask == policies.ASKS - 1)
             if extracted.next == "second_model" and self._batch.start.extraction_model is not None:
                 await self._take_slot()
                 second = await self._call(EXTRACT_BY_MODEL, analysis, ask, self._batch.start.extraction_model)
-                if second.status == "stop":
-                    await self._stop(analysis, second.reason)
+                if second.status in ("stop", "held") or (second.status == "parked" and second.passing):
+                    await self._put_aside(analysis, second)
                     return
                 extracted = await self._extract(analysis, ask, final=True)
             if extracted.next != "ask_again":
                 break
             await self._take_slot()
+        if extracted.next == "unreadable":
+            await self._put_aside(analysis, CallOutcome(status="parked", reason="its answer could not be read"))
+            return
         self._done += 1
         self._latest.append(Scored(number=analysis.number, label=analysis.label[:60], scores=extracted.scores))
         await self._report()
@@ -158,13 +160,18 @@ class BatchWorkflow:
         while True:
             await workflow.wait_condition(lambda: bool(self._unread))
             group = [self._unread.popleft() for _ in range(min(len(self._unread), policies.READ_AT_ONCE))]
-            extracts: Extracts = await workflow.execute_local_activity(
-                EXTRACT,
-                ExtractOrder(key=self._batch.start.key, answers=tuple(answer for answer, _ in group)),
-                result_type=Extracts,
-                start_to_close_timeout=policies.LOCAL_STEP_TIMEOUT,
-                retry_policy=policies.STEP_RETRY,
-            )
+            try:
+                extracts: Extracts = await workflow.execute_local_activity(
+                    EXTRACT,
+                    ExtractOrder(key=self._batch.start.key, answers=tuple(answer for answer, _ in group)),
+                    result_type=Extracts,
+                    start_to_close_timeout=policies.LOCAL_STEP_TIMEOUT,
+                    retry_policy=policies.STEP_RETRY,
+                )
+            except ActivityError as failed:
+                if is_cancelled_exception(failed):
+                    raise
+                extracts = Extracts(outcomes=(UNREADABLE,) * len(group))
             for (_, read), outcome in zip(group, extracts.outcomes, strict=True):
                 read.set_result(outcome)
 
@@ -175,16 +182,17 @@ class BatchWorkflow:
         self._waiting -= 1
         self._in_flight += 1
 
-    async def _park(self, outcome: CallOutcome) -> None:
-        self._parked += 1
-        self._parked_passing += outcome.passing
-        await self._report()
-
-    async def _stop(self, analysis: Planned, reason: str) -> None:
+    async def _put_aside(self, analysis: Planned, outcome: CallOutcome) -> None:
+        """Count it as parked; or take it up again later, if it was not the analysis that failed but the session."""
+        if outcome.status == "parked":
+            self._parked += 1
+            self._parked_passing += outcome.passing
+            await self._report()
+            return
         self._todo.appendleft(analysis)
-        if self._slots:
+        if outcome.status == "stop" and self._slots:
             self._slots = 0
-            await self._session().signal("stopped", Stopped(index=self._batch.index, reason=reason[:500]))
+            await self._session().signal("stopped", Stopped(index=self._batch.index, reason=outcome.reason[:500]))
 
     async def _report(self) -> None:
         """Tell the session where this batch stands, a few times in its life rather than for every analysis."""

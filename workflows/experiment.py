@@ -14,7 +14,7 @@ from typing import Any
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey, WorkflowIDReusePolicy
-from temporalio.exceptions import ApplicationError, ChildWorkflowError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, ApplicationError, ChildWorkflowError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():  # pydantic models: validated by compiled code the sandbox cannot load
     from activities.border import (
@@ -44,7 +44,7 @@ from workflows.status import markdown
 STATUS = SearchAttributeKey.for_keyword("DiscernusStatus")
 
 
-@workflow.defn(name="Experiment")
+@workflow.defn(name="Experiment", failure_exception_types=[Exception])
 class ExperimentWorkflow:
     """Carry one session through to its seal, and tell at any time where it stands."""
 
@@ -87,6 +87,7 @@ class ExperimentWorkflow:
             self._stage = stage
             self._show()
             await self._step(activity, start.key)
+        await workflow.wait_condition(workflow.all_handlers_finished)
         self._stage = "seal"
         outcome = SealOutcome.model_validate(await self._step(SEAL, start.key, SealOutcome))
         self._stage, self._status = "sealed", outcome.status
@@ -127,8 +128,8 @@ class ExperimentWorkflow:
         """Go on after a pause, whatever it was for."""
         if self._status == "paused":
             self._status, self._reason = "running", ""
+            await self._note()  # first: calls that wait to be tried again look there
             await self._tell_shares()
-            await self._note()
         return Resumed(status=self._status)
 
     @workflow.signal
@@ -182,7 +183,11 @@ class ExperimentWorkflow:
                 last=min(first + start.batch_size - 1, start.analyses),
                 slots=0 if paused else self._shares[index],
                 again=again,
-                report_every=max(1, min(start.batch_size, start.analyses) // 6),
+                report_every=max(
+                    1,
+                    min(start.batch_size, start.analyses) // policies.REPORTS_PER_BATCH,
+                    start.analyses // policies.REPORTS_PER_SESSION,
+                ),
             ),
             result_type=BatchProgress,
             id=f"{workflow.info().workflow_id}/batch-{index + 1:03d}{suffix}",
@@ -234,10 +239,17 @@ class ExperimentWorkflow:
             if self._analysed:
                 return
             self._changed = False
-            projected = Projected.model_validate(
-                await self._step(PROJECT, ProjectOrder(key=self._start.key), Projected)
+            try:
+                projected = await self._step(PROJECT, ProjectOrder(key=self._start.key), Projected)
+            except ActivityError as failed:
+                if is_cancelled_exception(failed):
+                    raise
+                return  # they are written anew, as a whole, once all analyses are done
+            pause = max(
+                policies.PROJECTION_INTERVAL_S,
+                projected.seconds * policies.PROJECTION_SHARE,
+                self._start.analyses / policies.PROJECTIONS_PER_SESSION,
             )
-            pause = max(policies.PROJECTION_INTERVAL_S, projected.seconds * policies.PROJECTION_SHARE)
             try:
                 await workflow.wait_condition(lambda: self._analysed, timeout=timedelta(seconds=pause))
             except TimeoutError:

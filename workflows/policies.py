@@ -36,4 +36,7 @@ BATCH_SIZE = 150  # about 700 events and 0.2 MB of history; a batch that is rese
 BATCHES_AT_ONCE = 2  # parallel batches overlap each other's ends; more cost more tasks than they save
 PROJECTION_INTERVAL_S = 2.0  # how often results.csv grows at most
 PROJECTION_SHARE = 10.0  # and at most a tenth of the time is spent on it, however long it has become
+PROJECTIONS_PER_SESSION = 200.0  # at one analysis a second; a hundred thousand analyses still fit one history
+REPORTS_PER_BATCH = 6  # how often a batch tells its session where it stands
+REPORTS_PER_SESSION = 400  # in all; each costs the session four events
 ASKS = 3  # a question and at most two more, after an archived answer that could not be used

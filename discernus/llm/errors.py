@@ -117,7 +117,10 @@ class CallFailed(Exception):
         sent: bool = True,
         body: str | None = None,
     ) -> None:
-        """Keep the message and the body (vendor's words) without secrets; ``sent`` False: surely nothing went out."""
+        """Keep the message and the body (vendor's words) without secrets; ``sent`` False: surely nothing went out.
+
+        The body of an error is cut to 4 kB; that of a 200 is kept whole, for it was paid for.
+        """
         self.error_class: Final = error_class
         self.kind: Final = kind_of(error_class)
         self.status: Final = status
@@ -126,7 +129,8 @@ class CallFailed(Exception):
         self.stops_session: Final = error_class in STOPPING
         self.sent: Final = sent
         self.message: Final = redact(message)
-        self.body: Final = None if body is None else _shorten(redact(body))
+        paid = status is not None and status < 300
+        self.body: Final = None if body is None else redact(body) if paid else _shorten(redact(body))
         super().__init__(self.message)
 
 

@@ -94,8 +94,17 @@ async def complete(request: ModelRequest, *, idempotency_key: str) -> ModelAnswe
         except Exception as exception:  # noqa: BLE001  each kind of failure is told apart by classify
             raise _failure(exception, request.model, exchange) from None  # a cause could carry a key
     latency_ms = (perf_counter() - start) * 1000
-    _refuse_what_is_no_answer(response, request.model, exchange)
-    return _answer(request, response, exchange, started_at, latency_ms)
+    try:
+        _refuse_what_is_no_answer(response, request.model, exchange)
+        return _answer(request, response, exchange, started_at, latency_ms)
+    except (AttributeError, KeyError, LookupError, TypeError, ValueError) as odd:  # a form that nobody expected
+        reply = _reply(exchange)
+        raise CallFailed(
+            "malformed_answer",
+            f"model '{request.model}' sent an answer that could not be taken apart ({type(odd).__name__}: {odd})",
+            status=reply.status if reply else None,
+            body=reply.body if reply else None,
+        ) from None
 
 
 def _arguments(request: ModelRequest, idempotency_key: str) -> dict[str, Any]:
@@ -136,7 +145,9 @@ def _refuse_what_is_no_answer(response: Any, model: str, exchange: wire.Exchange
         )
     body = reply.body if reply else None
     if not response.choices:
-        raise CallFailed("malformed_answer", f"model '{model}' sent an answer with no text in it", body=body)
+        status = reply.status if reply else None
+        message = f"model '{model}' sent an answer with no text in it"
+        raise CallFailed("malformed_answer", message, status=status, body=body)
     choice = response.choices[0]
     refused = choice.finish_reason == "content_filter" or getattr(choice.message, "refusal", None)
     if refused and not choice.message.content:

@@ -7,7 +7,7 @@ import os
 import re
 
 _MASK = "[removed]"
-_NAMES = ("_API_KEY", "_TOKEN", "_SECRET")
+_NAMES = ("_KEY", "_APIKEY", "_TOKEN", "_SECRET", "_PASSWORD", "_CREDENTIALS")
 _SHORTEST = 8
 _SHAPES = (  # each with a literal that has to be there, so that most texts are never scanned
     ("sk-", re.compile(r"\bsk-[A-Za-z0-9_*\-]{6,}")),  # OpenAI, Anthropic, OpenRouter, LiteLLM

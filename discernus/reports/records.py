@@ -48,6 +48,11 @@ class AnalysisRecord(BaseModel):
     dropped_parameters: tuple[str, ...] = ()
 
     @property
+    def gave_nothing(self) -> bool:
+        """Whether there is neither a score nor a word on why there can be none; such a session is not complete."""
+        return self.status in ("parked", "pending") or (self.status == "partial" and not self.scores)
+
+    @property
     def answer_file(self) -> str:
         """Where the answer that was scored lies in the session's folder."""
         return f"llm_archive/response_{self.number:03d}{f'_ask{self.ask}' if self.ask else ''}.txt"

@@ -157,8 +157,21 @@ class Archive:
 
     def _refuse_if_under_way(self, call: Call, attempt: int, owner: Owner) -> None:
         earlier = self.read_intent(call.intent(attempt)) if attempt > 0 else None
-        if earlier is not None and earlier.deadline > datetime.now(UTC) and owner.may_live(earlier.owner):
+        if earlier is None or earlier.owner == owner.id:  # ours, and not in flight: given up by an error of our own
+            return
+        if earlier.deadline > datetime.now(UTC) and owner.may_live(earlier.owner):
             raise UnderWay(call, earlier.owner, (earlier.deadline - datetime.now(UTC)).total_seconds())
+
+    def settled(self, intent: Intent) -> bool:
+        """Return whether the attempt's answer or error is archived: a kill may fall before its intent is removed."""
+        call = Call.named(intent.call)
+        if self.store.exists(call.error(intent.attempt)):
+            return True
+        try:
+            found = self.look_up(call)
+        except ArchiveDamaged:
+            return False
+        return found is not None and found[0].attempt == intent.attempt
 
     def read_intent(self, name: str) -> Intent | None:
         """Return an intent by its name in the store, None if it is gone."""
@@ -212,14 +225,21 @@ class Archive:
 
     def _sidecar(self, call: Call, response_sha256: str) -> ArchivedCall | None:
         """Return the metadata that belongs to the response; seldom another attempt's lies at the first name."""
-        for name in (call.metadata, *self._other_sidecars(call)):
-            try:
-                record = ArchivedCall.model_validate_json(self.store.get(name))
-            except (NotInStore, ValueError):
-                continue
-            if record.call == call.name and record.response_sha256 == response_sha256:
-                return record
-        return None
+        first = self._matching(call.metadata, call, response_sha256)
+        if first is not None and not self.store.exists(call.intent(first.attempt)):
+            return first
+        # what still has its intent was cut off: a later attempt may have been committed, perhaps with the same words
+        others = [self._matching(name, call, response_sha256) for name in self._other_sidecars(call)]
+        found = [record for record in (first, *others) if record is not None]
+        return max(found, key=lambda record: record.attempt, default=None)
+
+    def _matching(self, name: str, call: Call, response_sha256: str) -> ArchivedCall | None:
+        """Return the metadata stored under the name, None unless it is that of the response."""
+        try:
+            record = ArchivedCall.model_validate_json(self.store.get(name))
+        except (NotInStore, ValueError):
+            return None
+        return record if record.call == call.name and record.response_sha256 == response_sha256 else None
 
     def _other_sidecars(self, call: Call) -> Iterator[str]:
         start = call.sidecar(0).removesuffix("0.json")

@@ -39,6 +39,11 @@ class NoRoom(Exception):
     """Too little space to archive an answer, so none is asked for."""
 
 
+def no_room(minimum_bytes: int) -> str:
+    """Say that the disk is full, and what to do."""
+    return f"less than {minimum_bytes // 1_000_000} MB are free where answers are archived; make room"
+
+
 @dataclass(frozen=True)
 class Obtained:
     """An archived call with its answer; ``reused`` says that nothing was sent for it now."""
@@ -92,9 +97,10 @@ class Calls:
             return claimed
         try:
             answer = await self._complete(request, idempotency_key=f"{content_key[:32]}-{session}-{call.name}")
-        except CallFailed as failure:
+        except Exception as broken:  # noqa: BLE001  whatever it was, a request may be out, and must leave its record
+            failure = broken if isinstance(broken, CallFailed) else _unforeseen(broken, request.model)
             await self._until_written(partial(archive.record_failure, call, claimed, request, failure), call)
-            raise
+            raise failure from None
         record = await self._until_written(partial(archive.commit, call, claimed, request, answer), call)
         return Obtained(record, answer.text, reused=False)
 
@@ -108,10 +114,7 @@ class Calls:
         if found is not None:
             return Obtained(*found, reused=True)
         if archive.store.free_bytes() < self._minimum_free_bytes:
-            raise NoRoom(
-                f"less than {self._minimum_free_bytes // 1_000_000} MB are free where answers are archived; "
-                "make room, then run the same command again"
-            )
+            raise NoRoom(f"{no_room(self._minimum_free_bytes)}, then run the same command again")
         intent = archive.claim(call, request, content_key, self._owner)
         found = archive.look_up(call, content_key)
         if found is None:
@@ -130,3 +133,7 @@ class Calls:
 
     async def _in_thread(self, function: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, partial(function, *arguments))
+
+
+def _unforeseen(error: Exception, model: str) -> CallFailed:
+    return CallFailed("unknown_error", f"a call to {model!r} failed in our own code: {type(error).__name__}: {error}")

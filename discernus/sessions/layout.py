@@ -7,6 +7,7 @@ A *call name* is the plan number, plus what sets a call apart from the analysis'
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 from discernus.llm.calls import Purpose
 
@@ -21,6 +22,7 @@ STATE = "system_state"
 SESSION = f"{STATE}/session.json"
 CALCULATION = f"{STATE}/calculation.json"
 STATUS = f"{STATE}/status.json"
+TABLES_LOCK = f"{STATE}/tables.lock"
 OWNER_LOCK = f"{STATE}/owner.lock"
 RESULTS = f"{DELIVERABLES}/results.csv"
 DICTIONARY = f"{DELIVERABLES}/data_dictionary.csv"
@@ -43,6 +45,13 @@ class Call:
         purpose = "" if self.purpose == "analysis" else f"_{self.purpose}"
         ask = f"_ask{self.ask}" if self.ask else ""
         return f"{self.number:03d}{purpose}{ask}"
+
+    @classmethod
+    def named(cls, name: str) -> Call:
+        """Return the call of that name."""
+        number, *rest = name.split("_")
+        ask = int(rest.pop().removeprefix("ask")) if rest and rest[-1].startswith("ask") else 0
+        return cls(int(number), cast(Purpose, rest[0]) if rest else "analysis", ask)
 
     @property
     def request(self) -> str:

@@ -77,8 +77,6 @@ class ProgressReader:
         self._read_new(done)
         self._read_costs()
         in_flight, in_doubt = self._split_intents()
-        parked = session.store.names(layout.PARKED)
-        numbers = {name.removeprefix("extracted_") for name in done}
         status, reason = session.noted_status()
         known = [cost for cost in self._costs.values() if cost is not None]
         return Standing(
@@ -87,7 +85,7 @@ class ProgressReader:
             reason=reason,
             planned=session.facts.analyses,
             done=len(done),
-            parked=sum(name.removeprefix("parked_") not in numbers for name in parked),
+            parked=len(session.all_parked()),
             in_flight=in_flight,
             in_doubt=in_doubt,
             cost_usd=sum(known),
@@ -111,7 +109,10 @@ class ProgressReader:
         fresh = [name for name in done if name not in self._seen]
         self._seen.update(fresh)
         for name in fresh[-LATEST:]:
-            data = json.loads(self._session.store.get(f"{layout.EXTRACTED}/{name}"))
+            try:
+                data = json.loads(self._session.store.get(f"{layout.EXTRACTED}/{name}"))
+            except ValueError:  # torn by a power cut; it is read again when the session goes on
+                continue
             scores = data["extraction"]["scores"]
             self._latest.append(
                 Latest(
@@ -159,5 +160,7 @@ class ProgressReader:
                 intent = self._session.archive.read_intent(f"{layout.INTENTS}/{name}")
                 if intent is not None:
                     self._intents[name] = intent
-        alive = sum(self._owner.may_live(intent.owner) for intent in self._intents.values()) if self._owner else 0
-        return alive, len(self._intents) - alive
+        owner, intents = self._owner, self._intents.values()
+        alive = [intent for intent in intents if owner is not None and owner.may_live(intent.owner)]
+        dead = [intent for intent in intents if intent not in alive and not self._session.archive.settled(intent)]
+        return len(alive), len(dead)

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from discernus.experiments.definition import Definition
 from discernus.experiments.freezing import thaw
@@ -62,6 +62,7 @@ class Parked(BaseModel):
 
     format: int = 1
     number: int
+    call: str
     error_class: str
     reason: str
     passing: bool
@@ -112,25 +113,33 @@ class Session:
         """Return what was read of an analysis, None if nothing was yet."""
         try:
             return Extracted.model_validate_json(self.store.get(layout.extracted(number)))
-        except NotInStore:
+        except (NotInStore, ValidationError):  # torn by a power cut: read again from its answer, at no cost
             return None
 
     def parked(self, number: int) -> Parked | None:
         """Return the record of a parked analysis, released or not."""
         try:
             return Parked.model_validate_json(self.store.get(layout.parked(number)))
-        except NotInStore:
+        except (NotInStore, ValidationError):
             return None
 
     def release_parked(self) -> int:
         """Let everything that is parked be tried afresh; return how many that are."""
         released = 0
-        for name in self.store.names(layout.PARKED):
-            record = Parked.model_validate_json(self.store.get(f"{layout.PARKED}/{name}"))
-            if not record.released and not self.store.exists(layout.extracted(record.number)):
-                self.park(record.model_copy(update={"released": True}))
-                released += 1
+        for record in self.all_parked():
+            self.park(record.model_copy(update={"released": True}))
+            released += 1
         return released
+
+    def all_parked(self) -> list[Parked]:
+        """Return the records of the analyses that are parked now."""
+        names = (name for name in self.store.names(layout.PARKED) if name.startswith("parked_"))
+        records = (self.parked(int(name.removeprefix("parked_").removesuffix(".json"))) for name in names)
+        return [
+            record
+            for record in records
+            if record is not None and not record.released and not self.store.exists(layout.extracted(record.number))
+        ]
 
     def park(self, record: Parked) -> None:
         """Write down that an analysis cannot be had for now."""
@@ -160,4 +169,4 @@ class Session:
     def intents(self) -> list[Intent]:
         """Return the intents that led to neither an answer nor an error: in flight, or in doubt."""
         found = (self.archive.read_intent(f"{layout.INTENTS}/{name}") for name in self.store.names(layout.INTENTS))
-        return [intent for intent in found if intent is not None]
+        return [intent for intent in found if intent is not None and not self.archive.settled(intent)]

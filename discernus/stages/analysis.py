@@ -21,6 +21,9 @@ from discernus.sessions.layout import Call
 from discernus.sessions.session import Parked, Session
 from discernus.settings import Settings
 
+PAID = 200  # a reply that was billed, though no answer could be read out of it
+MOST_PAID = 2  # how often such a reply is paid for before the analysis is parked
+PATIENT_FAILURES = 5  # so often a vendor's own Retry-After is taken at its word; then our backoff is the least
 UNDER_WAY_POLL_S = 2.0  # how often to look for an answer that another process is getting
 
 
@@ -35,9 +38,9 @@ class TryAgain(Exception):
 
 @dataclass(frozen=True)
 class Asked:
-    """How a call ended; ``reused`` means that the archive had the answer and nothing was sent."""
+    """How a call ended; ``held``: the session is paused; ``reused``: the archive had the answer, nothing was sent."""
 
-    status: Literal["answered", "parked", "stop"]
+    status: Literal["answered", "parked", "held", "stop"]
     reused: bool = False
     cost_usd: float | None = None
     reason: str = ""
@@ -49,7 +52,10 @@ async def analyse(
 ) -> Asked:
     """Have one analysis answered. Raises TryAgain for what waiting cures."""
     call = Call(number, "analysis", ask)
-    correction = _correction(session, number, ask)
+    try:
+        correction = _correction(session, number, ask)
+    except ArchiveDamaged as damaged:
+        return _park(session, call, "archive_damaged", str(damaged), passing=False, failures=0, passes=2)
     request = analysis_request(
         session.definition,
         session.analysis(number),
@@ -60,7 +66,9 @@ async def analyse(
     return await _obtain(session, calls, settings, call, request, again=again)
 
 
-async def extract_by_model(session: Session, calls: Calls, settings: Settings, number: int, ask: int) -> Asked:
+async def extract_by_model(
+    session: Session, calls: Calls, settings: Settings, number: int, ask: int, *, again: bool = False
+) -> Asked:
     """Have a second model read the archived answer. Raises TryAgain for what waiting cures."""
     definition = session.definition
     model = definition.experiment.extraction_model
@@ -75,7 +83,7 @@ async def extract_by_model(session: Session, calls: Calls, settings: Settings, n
         problem="; ".join(first.problems),
         timeout_s=session.facts.call_timeout_s,
     )
-    return await _obtain(session, calls, settings, Call(number, "extraction", ask), request)
+    return await _obtain(session, calls, settings, Call(number, "extraction", ask), request, again=again)
 
 
 async def _obtain(
@@ -83,10 +91,16 @@ async def _obtain(
 ) -> Asked:
     analysis = session.analysis(call.number)
     content_key = request.content_key(variant=analysis.variant, run=analysis.run, ask=call.ask)
+    parked = session.parked(call.number)
+    if parked is not None and parked.call != call.name:
+        parked = None  # it was another call of this analysis that could not be had
     try:
-        parked = session.parked(call.number) if call.purpose == "analysis" else None
-        if parked is not None and not _may_be_tried(parked, again) and not session.store.exists(call.response):
-            return Asked("parked", reason=parked.reason, passing=parked.passing)
+        if not session.store.exists(call.response):
+            if parked is not None and not _may_be_tried(parked, again):
+                return Asked("parked", reason=parked.reason, passing=parked.passing)
+            status, reason = session.noted_status()
+            if status == "paused":  # scheduled before the pause, and waiting to be tried again
+                return Asked("held", reason=reason)
         obtained = await calls.obtain(session.archive, session.name, call, content_key, request)
     except CallFailed as failure:
         return _judge(session, settings, call, failure, parked, again=again)
@@ -111,11 +125,12 @@ def _judge(
     if failure.stops_session:
         return Asked("stop", reason=failure.message)
     failures = session.archive.failures(call)
-    counted = sum(bool(past["counts_as_attempt"]) for past in failures)
+    counted = sum(past["counts_as_attempt"] and past["kind"] == "transient" for past in failures)
     used_before = parked.failures if parked is not None else 0
     if failure.kind != "transient":
         return _park(session, call, failure.error_class, failure.message, passing=False, failures=counted, passes=2)
-    if failure.counts_as_attempt and counted - used_before >= settings.retry_max_attempts:
+    limit = min(settings.retry_max_attempts, MOST_PAID) if failure.status == PAID else settings.retry_max_attempts
+    if failure.counts_as_attempt and counted - used_before >= limit:
         passes: Literal[1, 2] = 2 if again else 1
         reason = f"{failure.message} ({counted - used_before} attempts)"
         return _park(session, call, failure.error_class, reason, passing=True, failures=counted, passes=passes)
@@ -124,10 +139,11 @@ def _judge(
 
 def _delay_s(settings: Settings, failure: CallFailed, failures: int) -> float:
     """Return what the vendor asks for, else 1, 2, 4 … times the base, capped, with up to a quarter of jitter."""
-    if failure.retry_after_s is not None:
-        return failure.retry_after_s + random.uniform(0, 0.25)
-    backoff = settings.retry_base_delay_s * 2 ** min(failures - 1, 20)
-    return float(min(backoff, settings.retry_max_delay_s) * random.uniform(1.0, 1.25))
+    backoff = min(settings.retry_base_delay_s * 2 ** min(failures - 1, 20), settings.retry_max_delay_s)
+    if failure.retry_after_s is None:
+        return float(backoff * random.uniform(1.0, 1.25))
+    least = backoff if failures > PATIENT_FAILURES else 0.0
+    return float(max(failure.retry_after_s, least) + random.uniform(0, 0.25))
 
 
 def _park(
@@ -140,10 +156,11 @@ def _park(
     failures: int,
     passes: Literal[1, 2],
 ) -> Asked:
-    if call.purpose == "analysis":
+    if call.purpose == "analysis" or passing:  # without a second model's reading, for good, the first one stands
         session.park(
             Parked(
                 number=call.number,
+                call=call.name,
                 error_class=error_class,
                 reason=reason,
                 passing=passing,

@@ -43,7 +43,8 @@ def read_plan(session: Session, first: int, last: int, *, again: bool) -> Stretc
     found: list[int] = []
     parked = passing = 0
     for analysis in session.plan[first - 1 : last]:
-        if layout.extracted(analysis.number).rpartition("/")[2] in done:
+        name = layout.extracted(analysis.number).rpartition("/")[2]
+        if name in done and session.extracted(analysis.number) is not None:
             found.append(analysis.number)
             continue
         has_record = layout.parked(analysis.number).rpartition("/")[2] in parked_files

@@ -14,6 +14,7 @@ from discernus.reports import results
 from discernus.reports.records import AnalysisRecord
 from discernus.sessions import layout
 from discernus.sessions.lines import to_lines
+from discernus.sessions.owners import Lock
 from discernus.sessions.session import Session
 from discernus.stages.records import all_calls, analysis_record
 
@@ -31,7 +32,14 @@ _tables: WeakKeyDictionary[Session, _Table] = WeakKeyDictionary()
 
 def project_tables(session: Session) -> tuple[int, float]:
     """Bring results.csv up to date; return its number of rows and the seconds it took."""
+    with Lock(session.folder / layout.TABLES_LOCK):
+        return _project(session)
+
+
+def _project(session: Session) -> tuple[int, float]:
     began = time.monotonic()
+    if session.reached("analysis"):  # a straggler: the final tables stand
+        return 0, 0.0
     table = _tables.setdefault(session, _Table())
     read = {_number(name) for name in session.store.names(layout.EXTRACTED) if name.startswith("extracted_")}
     framework = session.definition.framework
@@ -52,6 +60,11 @@ def project_tables(session: Session) -> tuple[int, float]:
 
 def write_tables(session: Session, records: list[AnalysisRecord]) -> None:
     """Write every table anew and in the plan's order: results, their dictionary, and the logs of calls and readings."""
+    with Lock(session.folder / layout.TABLES_LOCK):
+        _write_tables(session, records)
+
+
+def _write_tables(session: Session, records: list[AnalysisRecord]) -> None:
     framework = session.definition.framework
     metadata_keys, parameter_names = column_names(session)
     put = session.store.put

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Literal
 
 from discernus.experiments.framework import Framework
 from discernus.extraction.extract import Extraction, ask_again, extract, from_second_model, needs_second_model
 from discernus.sessions import layout
-from discernus.sessions.archive import ArchivedCall
+from discernus.sessions.archive import ArchiveDamaged, ArchivedCall
 from discernus.sessions.layout import Call
-from discernus.sessions.session import Extracted, Session
+from discernus.sessions.session import Extracted, Parked, Session
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,27 @@ def read_answer(session: Session, number: int, ask: int, *, final: bool) -> Read
     return _outcome("done", best.extraction, definition.framework)
 
 
+def park_unreadable(session: Session, number: int, ask: int, error: Exception) -> None:
+    """Park an analysis whose archived answer cannot be read, and say why; its answer stays where it is."""
+    session.park(
+        Parked(
+            number=number,
+            call=Call(number, "analysis", ask).name,
+            error_class="archive_damaged" if isinstance(error, ArchiveDamaged) else "unreadable",
+            reason=f"{type(error).__name__}: {error}",
+            passing=False,
+            passes=2,
+            failures=0,
+            at=datetime.now(UTC),
+        )
+    )
+
+
 def _read(session: Session, framework: Framework, number: int, ask: int) -> _Answer:
     call = Call(number, "analysis", ask)
     found = session.archive.look_up(call)
     if found is None:
-        raise FileNotFoundError(f"{session.name}: {call.response} is not in the archive; run the session again")
+        raise ArchiveDamaged(f"{call.response} is no longer in the archive")
     record, text = found
     extraction = extract(text, framework, finish_reason=record.finish_reason)
     second_call = Call(number, "extraction", ask)
@@ -77,6 +94,7 @@ def _write(session: Session, number: int, answer: _Answer) -> None:
         extraction=answer.extraction,
     )
     session.store.put(layout.extracted(number), extracted.model_dump_json(indent=1).encode(), durable=False)
+    session.unpark(number)
 
 
 def _outcome(next_: Literal["done", "second_model", "ask_again"], extraction: Extraction, framework: Framework) -> Read:

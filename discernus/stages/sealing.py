@@ -18,7 +18,7 @@ from discernus.sessions.store import TEMPORARY_PREFIX
 from discernus.stages.records import archived, totals
 
 # What goes on changing after a seal, or says what the seal itself says.
-UNSEALED = (layout.OWNER_LOCK, layout.STATUS, "logs/", f"{layout.STATE}/seal_")
+UNSEALED = (layout.OWNER_LOCK, layout.TABLES_LOCK, layout.STATUS, "logs/", f"{layout.STATE}/seal_")
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,12 @@ def seal(session: Session) -> Sealed:
     session.store.put_if_absent(layout.seal(version), json.dumps(record, indent=1, ensure_ascii=False).encode())
     session.note_status(sealed.status, "")
     return sealed
+
+
+def gave_nothing(session: Session) -> int:
+    """Return how many analyses of the newest seal have neither a score nor a word on why; 0 if there is no seal."""
+    version = latest_version(session)
+    return int(json.loads(session.store.get(layout.seal(version)))["parked"]) if version else 0
 
 
 def _numbers(session: Session) -> range:

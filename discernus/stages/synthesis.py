@@ -43,7 +43,7 @@ def synthesise(session: Session) -> None:
 def report_data(session: Session, records: list[AnalysisRecord]) -> ReportData:
     """Return everything the report is made from."""
     definition, facts = session.definition, session.facts
-    missing = any(record.status in ("parked", "pending") for record in records)
+    missing = any(record.gave_nothing for record in records)
     return ReportData(
         project=facts.project,
         session=facts.session,
