@@ -175,12 +175,13 @@ async def _serve(this: Run, caller: Caller) -> bool:
         facts = await server.join()
         stack.push_async_callback(server.leave)
         guard = await stack.enter_async_context(_guarding(server, facts.address))
-        this.display.say(f"Web UI: {facts.ui_url}/namespaces/default/workflows/{_quoted(this.session.name)}")
         client = await connect(facts.address, "default")
         await give_back(client, this.session.name)
         concurrency = this.settings.concurrency or this.session.facts.concurrency
         queue = sessions.own_queue(this.session)
         handle = await sessions.start(client, this.session, queue, concurrency)
+        page = f"{facts.ui_url}/namespaces/default/workflows/{_quoted(handle.id)}/{handle.result_run_id}"
+        this.display.say(f"Web UI: {page}/user-metadata")  # the one tab that shows the status in words
         crew = Crew(client, this.settings)
         crew.serve_steps(queue)
         stack.push_async_callback(crew.drain)

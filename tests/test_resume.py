@@ -350,6 +350,17 @@ def stall_the_caller(folder: Path) -> None:
         found = play.ledger().check()
         assert found.requests == EVERY_CALL_ONCE
         assert not found.intents
+        server = play.start("server")
+        wait_until(lambda: "Temporal at" in server.output, "the server is up")
+        assert asyncio.run(attempts(play)) == [1] * ANALYSES  # nor did Temporal take it for dead
+
+
+async def attempts(play: Play) -> list[int]:
+    """Return how often each activity of the session's batch was started."""
+    client = await connect(address(play), "default")
+    history = client.get_workflow_handle(f"{workflow_id(play)}/batch-001").fetch_history_events()
+    started = [event.activity_task_started_event_attributes async for event in history]
+    return [one.attempt for one in started if one.attempt]
 
 
 def reset_a_running_session(folder: Path) -> None:

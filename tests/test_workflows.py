@@ -20,7 +20,15 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowUpdateFailed
 from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 
-from activities.border import LATEST_SHOWN, READ_PLAN, CallOutcome, Progress, SealOutcome, SessionStart
+from activities.border import (
+    EXTRACT_BY_MODEL,
+    LATEST_SHOWN,
+    READ_PLAN,
+    CallOutcome,
+    Progress,
+    SealOutcome,
+    SessionStart,
+)
 from engine import connection, sessions
 from engine.connection import SEARCH_ATTRIBUTES, connect
 from engine.server import find_binary
@@ -36,6 +44,7 @@ names = (f"session_{number:03d}" for number in itertools.count(1))
 
 STOP = CallOutcome(status="stop", reason="model 'openai/scribe' needs OPENAI_API_KEY; set it")
 PASSING = CallOutcome(status="parked", reason="status 503 (4 attempts)", passing=True)
+HELD = CallOutcome(status="held")
 LASTING = CallOutcome(status="parked", reason="there is no such model")
 
 
@@ -172,6 +181,15 @@ async def counts_children(handle: Handle, least: int) -> bool:
     return len((await handle.describe()).raw_description.pending_children) >= least
 
 
+async def was_told(client: Client, batch_id: str) -> bool:
+    """Return whether a batch that may not have started yet has been told its slots."""
+    try:
+        events = await events_of(client, batch_id)
+    except RPCError:
+        return False
+    return any(event.HasField("workflow_execution_signaled_event_attributes") for event in events)
+
+
 @workflow.defn(name="Experiment")
 class TurnsAround(ExperimentWorkflow):
     """A session that hears of a resumption, or a pause, at the very moment when a batch has been ordered to start."""
@@ -196,9 +214,12 @@ async def test_a_batch_that_is_being_started_hears_of_a_pause_and_of_its_end(cli
     async with running(client, stubs, start, TurnsAround) as handle:
         if paused:
             await handle.execute_update(ExperimentWorkflow.pause, "not yet")
+        else:
+            stubs.gate.clear()
         stubs.ready.set()
         if not paused:
-            await until(lambda: stubs.notes == [("paused", "at the very moment")], "it is paused")
+            await until(lambda: was_told(client, f"{handle.id}/batch-001"), "the batch was told", timeout_s=20)
+            stubs.gate.set()
             await until(lambda: stubs.running == 0, "calls that had begun have ended")
             await asyncio.sleep(0.3)
             assert len(stubs.calls) <= 2
@@ -294,6 +315,31 @@ async def test_a_batch_that_is_ended_again_and_again_ends_the_session_with_its_r
     assert "seal" not in stubs.events
 
 
+async def test_a_call_that_a_pause_held_back_is_made_after_it_and_nothing_is_parked(client: Client) -> None:
+    stubs = Stubs(outcomes={2: [HELD]}, second_outcomes={3: [HELD]}, readings={3: ["second_model"] * 2})
+    async with session(client, stubs, analyses=4, concurrency=2, extraction_model="openai/reader") as handle:
+        outcome = await handle.result()
+    assert (outcome.status, len(stubs.asked(2)), len(stubs.asked(3))) == ("complete", 2, 2)
+    assert stubs.most <= 2
+
+
+async def test_a_second_model_that_is_away_for_a_while_gets_one_more_pass_too(client: Client) -> None:
+    stubs = Stubs(second_outcomes={3: [PASSING]}, readings={3: ["second_model"] * 2})
+    async with session(client, stubs, analyses=4, concurrency=2, extraction_model="openai/reader") as handle:
+        outcome = await handle.result()
+        assert (await progress(handle)).parked == 0
+    seconds = [order.again for name, order in stubs.calls if name == EXTRACT_BY_MODEL]
+    assert (outcome.status, seconds) == ("complete", [False, True])
+
+
+async def test_an_answer_that_cannot_be_read_is_parked_and_holds_nobody_up(client: Client) -> None:
+    stubs = Stubs(readings={2: ["unreadable"]})
+    async with session(client, stubs, analyses=4, concurrency=2) as handle:
+        outcome = await handle.result()
+        standing = await progress(handle)
+    assert (outcome.status, standing.done, standing.parked, len(stubs.calls)) == ("partial", 3, 1, 4)
+
+
 # reading
 
 
@@ -369,15 +415,15 @@ async def test_the_web_ui_is_told_in_markdown_where_the_session_stands(client: C
     async with session(client, stubs, analyses=12, concurrency=1) as handle:
         await until(lambda: stubs.notes, "it is paused")
         paused = await details(handle)
-        assert f"### bench / speeches / {handle.id.rpartition('/')[2]}" in paused
+        assert f"bench / speeches / {handle.id.rpartition('/')[2]}" in paused
         assert f"**Paused:** {STOP.reason}" in paused
-        assert "| analysis | paused |" in paused
+        assert "**analysis, paused:** 2 of 12 analyses done" in paused
         await handle.execute_update(ExperimentWorkflow.resume)
         await handle.result()
         sealed = await details(handle)
-    assert "| sealed | complete | 12 of 12 | 0 | 0 | 0.1200 USD |" in sealed
+    assert "**sealed, complete:** 12 of 12 analyses done; 0.1200 USD" in sealed
     assert "Paused" not in sealed
-    assert "| 012 address-00012/scribe/run-1 | 0.87 " in sealed
+    assert "012 address-00012/scribe/run-1   0.87 " in sealed
 
 
 async def details(handle: Handle) -> str:

@@ -189,6 +189,8 @@ class BatchWorkflow:
             self._parked_passing += outcome.passing
             await self._report()
             return
+        if outcome.status == "held":  # the store says paused; should we not know of it yet, that is no reason to hurry
+            await workflow.sleep(policies.HELD)
         self._todo.appendleft(analysis)
         if outcome.status == "stop" and self._slots:
             self._slots = 0

@@ -69,6 +69,7 @@ class ExperimentWorkflow:
         self._show()
         await self._step(PREFLIGHT, start.key)
         self._stage = "analysis"
+        self._show()
         tables = asyncio.create_task(self._keep_tables())
         await self._run_batches(list(range(self._batch_count())))
         broken, self._broken = sorted(self._broken), set()

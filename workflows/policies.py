@@ -32,6 +32,8 @@ TASK_TIMEOUT = timedelta(seconds=10)
 
 READ_AT_ONCE = 6  # answers read in one local activity under load; its result stays under 2 KB
 
+HELD = timedelta(seconds=1)  # before a call that met a pause is put back in the queue
+
 BATCH_SIZE = 150  # about 700 events and 0.2 MB of history; a batch that is reset repeats little
 BATCHES_AT_ONCE = 2  # parallel batches overlap each other's ends; more cost more tasks than they save
 PROJECTION_INTERVAL_S = 2.0  # how often results.csv grows at most

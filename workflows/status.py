@@ -1,4 +1,7 @@
-"""What a session's page in Temporal's Web UI says: a few lines of Markdown that a researcher can read."""
+"""What a session's page in Temporal's Web UI says, in Markdown that a researcher can read.
+
+The Web UI shows tables without any space between their cells, so the scores stand in columns of their own making.
+"""
 
 from __future__ import annotations
 
@@ -13,26 +16,28 @@ LATEST_IN_DETAILS = 10
 def markdown(progress: Progress, start: SessionStart) -> str:
     """Return the status as Markdown: counts, cost, the latest scores, and what to do if the session is paused."""
     key = start.key
-    unpriced = f" (and {progress.unpriced} calls without a known price)" if progress.unpriced else ""
+    counts = [f"{progress.done} of {progress.planned} analyses done"]
+    counts += [f"{progress.parked} parked"] if progress.parked else []
+    counts += [f"{progress.in_flight} in flight"] if progress.in_flight else []
+    unpriced = f" and {progress.unpriced} calls without a known price" if progress.unpriced else ""
     lines = [
-        f"### {key.project} / {key.experiment} / {key.session}",
+        f"**{key.project} / {key.experiment} / {key.session}**",
         "",
-        "| stage | status | analysed | parked | in flight | cost |",
-        "|---|---|---|---|---|---|",
-        f"| {progress.stage} | {progress.status} | {progress.done} of {progress.planned} | {progress.parked} "
-        f"| {progress.in_flight} | {progress.cost_usd:.4f} USD{unpriced} |",
+        f"**{progress.stage}, {progress.status}:** {', '.join(counts)}; {progress.cost_usd:.4f} USD{unpriced}",
     ]
     if progress.reason:
-        lines += ["", f"**Paused:** {progress.reason}"]
+        lines += ["", f"**Paused:** {progress.reason}", "", "Once that is mended, run the same command again."]
     if progress.latest:
-        lines += ["", "**Latest scores** (in the framework's order of dimensions; – is missing)", ""]
-        lines += ["| analysis | scores |", "|---|---|"]
-        lines += [
-            f"| {scored.number:03d} {scored.label} | {' '.join(_cell(score) for score in scored.scores)} |"
-            for scored in list(progress.latest)[-LATEST_IN_DETAILS:]
-        ]
+        latest = list(progress.latest)[-LATEST_IN_DETAILS:]
+        width = max(len(scored.label) for scored in latest)
+        rows = (
+            f"{scored.number:03d} {scored.label:<{width}}  {' '.join(_cell(score) for score in scored.scores)}"
+            for scored in latest
+        )
+        lines += ["", "Latest scores, in the framework's order of dimensions (– is missing):", "", "```"]
+        lines += [*rows, "```"]
     return "\n".join(lines)
 
 
 def _cell(score: float | None) -> str:
-    return "–" if score is None else f"{score:.2f}"
+    return f"{'–' if score is None else f'{score:.2f}':>5}"
