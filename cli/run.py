@@ -389,8 +389,10 @@ def _end(
         lines = [f"paused: {name} holds {counts}", f"why: {standing.reason}", again]
     elif standing.status == "partial":
         code = PARTIAL
-        unusable = counted(gave_nothing(session) - standing.parked, "answer")
-        lines = [f"partial: {name} holds {counts}; {standing.parked} could not be had, {unusable} gave no score"]
+        unusable = gave_nothing(session) - standing.parked
+        gaps = [f"{standing.parked} could not be had"] if standing.parked else []
+        gaps += [f"{counted(unusable, 'answer')} gave no score"] if unusable else []
+        lines = [f"partial: {name}", f"{counts}; {', '.join(gaps)}"]
         if standing.last_failure:
             lines.append(f"last failure: {standing.last_failure}")
         if standing.parked:

@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -23,7 +24,7 @@ from pathlib import Path
 import structlog
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from discernus.sessions.owners import HOST, is_held
+from discernus.sessions.owners import HOST, Lock, is_held
 from engine.connection import SEARCH_ATTRIBUTES, connect, keep_history
 
 PREFERRED_PORTS = (7233, 8233)  # what the Temporal world expects; others are taken where these are in use
@@ -164,17 +165,29 @@ class EmbeddedServer:
     async def _try_start(self, *, fresh_ports: bool) -> int:
         """Start the server if nobody else has; return 1 if a start was tried and failed, so that ports change."""
         descriptor = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        ports = Lock(Path(tempfile.gettempdir()) / f"discernus-ports-{os.getuid()}.lock")
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return 0
+            # until ours listens, no other state folder's server starts: it would choose the same port, and whichever
+            # of the two got it would answer both
+            await asyncio.to_thread(ports.acquire, wait=True)
             port, ui_port = self._choose_ports(fresh_ports)
             with suppress(FileNotFoundError):  # the facts of a dead server, which nobody is to find beside our lock
                 self._facts_path.replace(self._last_facts_path)
             process = self._spawn(descriptor, port, ui_port)
+            os.close(descriptor)  # the server's own copy holds the lock from here on
+            descriptor = -1
+            return await self._wait_for(process, port)
         finally:
-            os.close(descriptor)
+            ports.release()
+            if descriptor >= 0:
+                os.close(descriptor)
+
+    async def _wait_for(self, process: subprocess.Popen[bytes], port: int) -> int:
+        """Return 0 as soon as the server answers, 1 if it does not come up."""
         until = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < until and process.poll() is None:
             facts = self.facts()

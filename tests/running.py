@@ -97,7 +97,8 @@ class Starter(Process):
     """``starter.py ARGUMENTS``, its embedded server's state inside the projects folder."""
 
     def __init__(self, projects_dir: Path, *arguments: str, env: dict[str, str]) -> None:
-        super().__init__("starter", [str(REPOSITORY / "starter.py"), *arguments], projects_dir, env)
+        command = [str(REPOSITORY / "starter.py"), *arguments, "--projects-dir", str(projects_dir)]
+        super().__init__("starter", command, projects_dir, env)
 
 
 class Worker(Process):

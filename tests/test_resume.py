@@ -146,9 +146,10 @@ def lose_the_database(folder: Path) -> None:
         killed = dict.fromkeys(play.kill_all(starter), now())
         asked = play.requests
         assert asked == ANALYSES
-        state = play.projects_dir / HIDDEN
-        for path in state.glob("temporal.db*"):
+        for path in (play.projects_dir / HIDDEN).glob("temporal.db*"):
             path.unlink()
+        for path in (play.session / "extracted").glob("extracted_*[02468].json"):
+            path.unlink()  # what was read from an answer is read again, from the archive
         play.run()
         assert play.requests == asked
         assert play.ledger().check(killed=killed).requests == EVERY_CALL_ONCE
@@ -597,3 +598,19 @@ def test_a_missing_key_is_told_before_a_session_is_opened(scenes: Scenes) -> Non
 @pytest.mark.parametrize("refusal", ["401", "quota"])
 def test_a_refusal_that_only_a_person_can_mend_pauses_the_session(refusal: str, scenes: Scenes) -> None:
     scenes[refusal].result()
+
+
+async def test_servers_that_start_at_once_never_answer_for_each_other(tmp_path: Path) -> None:
+    servers = [EmbeddedServer(tmp_path / f"state-{number}") for number in range(5)]
+    with ended(tmp_path):
+        first = await servers[0].join()
+        await servers[0].leave()  # its ports are free now, and the others all believe that they were theirs
+        for server in servers[1:]:
+            server.state_dir.mkdir()
+            (server.state_dir / "server.last.json").write_text(first.model_dump_json())
+        facts = await asyncio.gather(*(server.join() for server in servers[1:]))
+        assert len({one.port for one in facts}) == len(facts)
+        await asyncio.sleep(1)  # one whose port was taken would be gone by now
+        assert all(server.facts() for server in servers[1:])
+        for server in servers[1:]:
+            await server.leave()

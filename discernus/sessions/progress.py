@@ -92,7 +92,7 @@ class ProgressReader:
             unpriced=len(self._costs) - len(known),
             calls=len(self._costs),
             waiting_for=self._waiting_for(),
-            last_failure=f"{self._last_error['model']}: {self._last_error['message']}" if self._last_error else "",
+            last_failure=_said(self._last_error) if self._last_error else "",
             dimensions=tuple(self._dimensions),
             latest=tuple(self._latest),
         )
@@ -150,7 +150,7 @@ class ProgressReader:
         until = datetime.fromisoformat(error["at"]) + timedelta(seconds=error["retry_after_s"] or WAITED_S)
         if until < datetime.now(UTC):
             return ""
-        return f"{error['model']}: {error['message']} (tried again by {until.astimezone():%H:%M:%S})"
+        return f"{_said(error)} (tried again by {until.astimezone():%H:%M:%S})"
 
     def _split_intents(self) -> tuple[int, int]:
         names = self._session.store.names(layout.INTENTS)
@@ -164,3 +164,9 @@ class ProgressReader:
         alive = [intent for intent in intents if owner is not None and owner.may_live(intent.owner)]
         dead = [intent for intent in intents if intent not in alive and not self._session.archive.settled(intent)]
         return len(alive), len(dead)
+
+
+def _said(error: dict[str, Any]) -> str:
+    """Return what a failed call said, with the name of its model."""
+    model, message = str(error["model"]), str(error["message"])
+    return message if model in message else f"{model}: {message}"
