@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +33,7 @@ START_TIMEOUT_S = 60.0
 MOST_STARTS = 4  # a port that is taken in the last moment fails one; what fails four has another reason
 # The server writes who it is before it becomes the server: none ever runs that nobody could find.
 TELL_AND_BECOME = 'printf "$1" "$$" > "$2.new" && mv "$2.new" "$2" && shift 2 && exec "$@"'
+TURN_PATIENCE_S = 3.0  # for other servers of this user to start one after the other
 LARGEST_LOG = 10_000_000  # bytes; a larger server.log is begun afresh at the next start
 
 log = structlog.get_logger()
@@ -172,9 +174,9 @@ class EmbeddedServer:
             except BlockingIOError:
                 return 0
             # until ours listens, no other state folder's server starts: it would choose the same port, and whichever
-            # of the two got it would answer both
-            await asyncio.to_thread(ports.acquire, wait=True)
-            port, ui_port = self._choose_ports(fresh_ports)
+            # of the two got it would answer both. Where another start takes long, we take ports of our own instead
+            alone = await _within(TURN_PATIENCE_S, ports.acquire)
+            port, ui_port = self._choose_ports(fresh_ports or not alone)
             with suppress(FileNotFoundError):  # the facts of a dead server, which nobody is to find beside our lock
                 self._facts_path.replace(self._last_facts_path)
             process = self._spawn(descriptor, port, ui_port)
@@ -246,6 +248,16 @@ class EmbeddedServer:
                 start_new_session=True,  # a Ctrl-C in the terminal is for us; the server goes when the last client has
                 cwd=self.state_dir,
             )
+
+
+async def _within(seconds: float, attempt: Callable[[], bool]) -> bool:
+    """Try again and again; return whether it succeeded in that time."""
+    until = time.monotonic() + seconds
+    while not attempt():
+        if time.monotonic() > until:
+            return False
+        await asyncio.sleep(0.05)
+    return True
 
 
 def _read_facts(path: Path) -> ServerFacts | None:
