@@ -106,25 +106,34 @@ async def _let_go(crew: Crew, calls: Calls) -> None:
     await calls.settle()
 
 
-async def serve_starter(settings: Settings, models: frozenset[str]) -> int:
-    """Make the calls of one session for the starter at the other end of our standard input, until that is closed."""
+def serve_starter(settings: Settings, models: frozenset[str], halves: int) -> int:
+    """Make the calls of one session for the starter at the other end of our standard input, until that is closed.
+
+    With two ``halves`` the process splits once LiteLLM is there: one interpreter runs on one core only, and what both
+    have imported takes its time and its memory once.
+    """
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, lambda: None)  # the lifeline decides, not the terminal
-    lifeline = asyncio.StreamReader()
-    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lifeline), sys.stdin)
-    await asyncio.to_thread(gateway.warm_up)
+        signal.signal(number, signal.SIG_IGN)  # the lifeline decides, not the terminal
+    gateway.warm_up()
     missing = {
         model: list(keys)
         for model in sorted(models)
         if (keys := gateway.missing_keys(model)) or not gateway.has_vendor(model)
     }
     print(json.dumps(missing), flush=True)  # noqa: T201
-    loading = asyncio.create_task(asyncio.to_thread(gateway.load_client))
-    line = await lifeline.readline()
-    await loading
+    gateway.load_client()
+    line = sys.stdin.buffer.readline()
     if not line:
         return 0
-    duty = Duty.model_validate_json(line)
+    other = os.fork() if halves > 1 else None
+    log_to(settings.projects_dir / HIDDEN / "logs" / f"worker-{os.getpid()}.jsonl")
+    return asyncio.run(_make_calls(settings, Duty.model_validate_json(line), other or None))
+
+
+async def _make_calls(settings: Settings, duty: Duty, other: int | None) -> int:
+    """Poll for calls until the lifeline is cut, a worker fails, or the other half has died."""
+    lifeline = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lifeline), sys.stdin)
     client = await connect(duty.address, "default")
     with Owner(settings.projects_dir / HIDDEN / "owners") as owner:
         calls = Calls(owner, gateway.complete, minimum_free_bytes=settings.minimum_free_bytes)
@@ -132,10 +141,12 @@ async def serve_starter(settings: Settings, models: frozenset[str]) -> int:
         for model in duty.models:
             crew.serve_model(duty.queue, model, calls, duty.concurrency)
         cut = asyncio.create_task(lifeline.read())  # to its end
-        await asyncio.wait({cut, *crew.runs()}, return_when="FIRST_COMPLETED")
-        failure = crew.failure()
+        died = {asyncio.create_task(asyncio.to_thread(os.waitpid, other, 0))} if other is not None else set()
+        await asyncio.wait({cut, *died, *crew.runs()}, return_when="FIRST_COMPLETED")
+        failed = crew.failure() is not None or not cut.done()
         await _let_go(crew, calls)
-    return 0 if failure is None else 4
+        await asyncio.gather(*died)
+    return 4 if failed else 0
 
 
 def main(
@@ -144,14 +155,15 @@ def main(
     models: Annotated[str | None, typer.Option(help="Serve only these models, separated by commas.")] = None,
     concurrency: Annotated[int | None, typer.Option(min=1, help="Calls in flight per model, in this worker.")] = None,
     embedded: Annotated[bool, typer.Option(hidden=True)] = False,
+    halves: Annotated[int, typer.Option(hidden=True)] = 1,
 ) -> None:
     """Serve the sessions of a store from this machine, until SIGTERM or Ctrl-C."""
     given = {"projects_dir": projects_dir, "temporal": temporal, "concurrency": concurrency}
     settings = Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     only = frozenset(filter(None, (models or "").split(",")))
-    log_to(settings.projects_dir / HIDDEN / "logs" / f"worker-{os.getpid()}.jsonl")
     if embedded:
-        _exit(asyncio.run(serve_starter(settings, only)))
+        _exit(serve_starter(settings, only, halves))
+    log_to(settings.projects_dir / HIDDEN / "logs" / f"worker-{os.getpid()}.jsonl")
     if settings.temporal is None:
         typer.echo("error: no Temporal server is named → pass --temporal HOST:PORT or set DISCERNUS_TEMPORAL", err=True)
         _exit(2)

@@ -28,7 +28,7 @@ from discernus.sessions.opening import HIDDEN, StoreDamaged, find_session, store
 from discernus.sessions.owners import Lock, Owner, is_held
 from discernus.sessions.progress import ProgressReader, Standing
 from discernus.sessions.session import Session
-from discernus.settings import Settings
+from discernus.settings import DEFAULT_CONCURRENCY, Settings
 from discernus.stages.sealing import gave_nothing
 from engine import sessions
 from engine.caller import Caller, CallerFailed, Duty
@@ -102,19 +102,30 @@ async def _ready_caller(settings: Settings, definition: Definition, display: Dis
     experiment = definition.experiment
     wanted = [*experiment.models, *([experiment.extraction_model] if experiment.extraction_model else [])]
     models = tuple(dict.fromkeys(wanted))
-    caller = Caller(settings, models)
+    caller = Caller(settings, models, settings.concurrency or experiment.concurrency or DEFAULT_CONCURRENCY)
     await caller.start()
     stack.push_async_callback(caller.close)
-    if all(model.startswith(OFFLINE_PREFIX) for model in models):
-        return caller
+    if all(model.startswith(OFFLINE_PREFIX) or _has_usual_key(model) for model in models):
+        return caller  # what the process finds is looked at as soon as it has
     display.say("looking for the models' keys")
+    await _require_keys(caller)
+    return caller
+
+
+def _has_usual_key(model: str) -> bool:
+    """Return whether the key is there under the name that most vendors' keys have: ``OPENAI_API_KEY`` for openai/…."""
+    vendor, slash, _ = model.partition("/")
+    return bool(slash and os.environ.get(f"{vendor.upper()}_API_KEY"))
+
+
+async def _require_keys(caller: Caller) -> None:
+    """Raise CommandError for every model that cannot be called from here."""
     try:
         missing = await caller.missing_keys()
     except CallerFailed as failed:
         raise CommandError(str(failed), INFRASTRUCTURE) from failed
     if missing:
         raise CommandError("\n".join(_why_not(model, keys) for model, keys in missing.items()), INVALID)
-    return caller
 
 
 def _why_not(model: str, keys: list[str]) -> str:
@@ -274,6 +285,8 @@ async def _keep_up(this: Run, handle: sessions.Handle, embedded: Embedded) -> No
         raise CommandError(f"the worker failed: {failure}; run the same command again", INFRASTRUCTURE)
     if embedded.guard.done():
         embedded.guard.result()
+    if embedded.caller.has_looked and not embedded.caller.ended:
+        await _require_keys(embedded.caller)
     if not embedded.caller.ended:
         return
     this.display.say("the process that makes the calls died; another takes over", error=True)

@@ -58,7 +58,7 @@ class Host:
             await give_back(self._client, workflow_id)
             crew = Crew(self._client, self._settings)
             crew.serve_steps(session.queue)
-            caller = Caller(self._settings, session.models)
+            caller = Caller(self._settings, session.models, session.concurrency)
             await caller.start()
             await caller.serve(
                 Duty(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 import time
 from contextlib import suppress
@@ -18,6 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from discernus.sessions.opening import HIDDEN
 from discernus.settings import Settings
 
+MANY_IN_FLIGHT = 32  # one interpreter makes about 80 calls a second; from here on the worker splits in two
 MOST_DEATHS = 3
 DEATHS_WITHIN_S = 60.0
 WORKER = Path(__file__).resolve().parents[1] / "worker.py"
@@ -44,9 +46,11 @@ class Caller:
     Should it die, ``revive`` starts another with the same duty; one that dies again and again is given up.
     """
 
-    def __init__(self, settings: Settings, models: tuple[str, ...]) -> None:
+    def __init__(self, settings: Settings, models: tuple[str, ...], concurrency: int) -> None:
         self._settings = settings
         self._models = models
+        self._halves = 2 if concurrency >= MANY_IN_FLIGHT and (os.cpu_count() or 1) > 1 else 1
+        self._verdict: asyncio.Task[bytes] | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._duty: Duty | None = None
         self._deaths: list[float] = []
@@ -64,21 +68,30 @@ class Caller:
                 str(self._settings.projects_dir),
                 "--models",
                 ",".join(self._models),
+                "--halves",
+                str(self._halves),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=sink,
                 start_new_session=True,  # a Ctrl-C in the terminal is for the starter, which then drains us
             )
+        if self._process.stdout is not None:
+            self._verdict = asyncio.create_task(self._process.stdout.readline())
 
     async def missing_keys(self) -> dict[str, list[str]]:
         """Return the keys that models lack to be called, none for a model of no known vendor; waits for the process."""
-        if self._process is None or self._process.stdout is None:
+        if self._verdict is None:
             raise CallerFailed("the process that makes the calls was not started")
-        line = await self._process.stdout.readline()
+        line = await self._verdict
         if not line:
             raise CallerFailed(f"the process that makes the calls ended at once; {self._log} says why")
         missing: dict[str, list[str]] = json.loads(line)
         return missing
+
+    @property
+    def has_looked(self) -> bool:
+        """Whether ``missing_keys`` can be answered without waiting."""
+        return self._verdict is not None and self._verdict.done()
 
     async def serve(self, duty: Duty) -> None:
         """Let the process poll for calls."""

@@ -23,7 +23,7 @@ _AROUND = " \"'.,;:!?-"
 
 def verify(quotation: str, text: str) -> Found:
     """Return whether the quotation occurs in the text; what it marks as left out ("…") may be left out."""
-    within = _normalised_text(text)
+    within = normalised(text)
     quoted = normalised(quotation).strip(_AROUND)
     if not quoted:
         return "not found"
@@ -39,10 +39,8 @@ def verify(quotation: str, text: str) -> Found:
     return "found with omissions"
 
 
+@lru_cache(maxsize=50_000)  # a quotation is looked up on its page, and again for the report
 def normalised(text: str) -> str:
     """Return the text in one form of quotation marks, dashes, spaces and letter case."""
     plain = unicodedata.normalize("NFKC", text.translate(_TYPOGRAPHY)).translate(_TYPOGRAPHY)
     return re.sub(r"\s*-\s*(?:-\s*)*", "-", " ".join(plain.split())).casefold()
-
-
-_normalised_text = lru_cache(maxsize=64)(normalised)
