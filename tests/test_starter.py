@@ -367,7 +367,6 @@ def test_what_a_person_must_mend_pauses_and_the_same_command_goes_on(projects: P
         keys = vendor.env()
         paused = command(projects, "asked", **keys)
         assert paused.returncode == 5, paused.stdout
-        assert "looking for the models' keys" in paused.stdout
         assert "\nwhy: " in paused.stdout
         assert "model 'openai/scribe' " in paused.stdout
         assert "paused: " in command(projects, "status", "asked").stdout

@@ -192,6 +192,7 @@ class ExperimentWorkflow:
             ),
             result_type=BatchProgress,
             id=f"{workflow.info().workflow_id}/batch-{index + 1:03d}{suffix}",
+            task_timeout=policies.TASK_TIMEOUT,
             # a reset of this workflow, while it runs, finds its batches still there
             id_reuse_policy=WorkflowIDReusePolicy.TERMINATE_IF_RUNNING,
             static_summary=f"analyses {first}–{min(first + start.batch_size - 1, start.analyses)}",
