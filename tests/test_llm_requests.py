@@ -51,7 +51,7 @@ def definition() -> Definition:
     return Definition(experiment=experiment, framework=framework, documents=(), texts={"d": TEXT}, warnings=())
 
 
-def request_for(model: str, run: int = 1, ask: int = 1, correction: str | None = None) -> ModelRequest:
+def request_for(model: str, run: int = 1, ask: int = 0, correction: str | None = None) -> ModelRequest:
     analysis = Analysis(number=1, document="d", model=model, variant="default", run=run)
     return analysis_request(definition(), analysis, ask=ask, correction=correction, timeout_s=120)
 
@@ -65,7 +65,7 @@ def test_an_analysis_asks_with_the_experiments_parameters() -> None:
 
 
 def test_asking_again_is_another_question() -> None:
-    first, again = request_for(MODEL), request_for(MODEL, ask=2, correction="The answer was not JSON.")
+    first, again = request_for(MODEL), request_for(MODEL, ask=1, correction="The answer was not JSON.")
     assert again.parameters["seed"] == 12
     assert "The answer was not JSON." in "".join(message.content for message in again.messages)
     assert "The answer was not JSON." not in "".join(message.content for message in first.messages)

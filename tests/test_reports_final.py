@@ -293,3 +293,13 @@ def test_the_page_of_an_analysis_shows_scores_gaps_and_quotations() -> None:
     assert "`llm_archive/response_003.txt`" in page
     offline = record.model_copy(update={"model_requested": "offline/lexicon"})
     assert "no language model read the text" in analysis_page(offline, FRAMEWORK, TEXT)
+
+
+def test_the_baseline_over_whole_texts_stands_beside_the_resampled_scores() -> None:
+    plain = data("offline/lexicon")
+    assert "## Baseline by whole texts" not in final_report(plain)
+    first, other = plain.framework.dimensions[0].name, plain.documents[0].id
+    shown = final_report(replace(plain, baselines={other: {first: 0.125}})).split("## Baseline by whole texts")[1]
+    table = shown.split("\n## ")[0]
+    assert "0.125" in table
+    assert "–" in table

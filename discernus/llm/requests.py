@@ -29,7 +29,7 @@ Rules:
 def analysis_request(
     definition: Definition, analysis: Analysis, *, ask: int, correction: str | None, timeout_s: float
 ) -> ModelRequest:
-    """Return the request for one analysis; ``ask`` counts from 1, ``correction`` says what was wrong the last time.
+    """Return the request for one analysis; ``ask`` is 0 at first; ``correction`` says what was wrong the last time.
 
     A seed grows by one with each ask, since with the same one a vendor may repeat the answer that was unusable.
     """
@@ -38,7 +38,7 @@ def analysis_request(
     messages = build_messages(framework, analysis.variant, text, correction)
     parameters = definition.experiment.settings_of(analysis.model).parameters()
     if "seed" in parameters:
-        parameters["seed"] += ask - 1
+        parameters["seed"] += ask
     if analysis.model.startswith(OFFLINE_PREFIX):
         parameters["lexicon"] = lexicon_of(framework, analysis.run)
     return ModelRequest(

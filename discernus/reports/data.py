@@ -72,3 +72,5 @@ class ReportData:
     versions: Mapping[str, str] = field(default_factory=dict)
     files: tuple[SessionFile, ...] = ()
     warnings: tuple[str, ...] = ()
+    baselines: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    """Of an offline model: each document's scores by the count over its whole text, without resampling."""

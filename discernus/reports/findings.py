@@ -47,6 +47,21 @@ def documents(data: ReportData, groups: list[Group]) -> str:
     return _by_document("## Documents and dimensions", "Means over runs.", names, groups)
 
 
+def baselines(data: ReportData) -> str | None:
+    """Return what the offline method gives over whole texts; None where no offline model was asked."""
+    if not data.baselines:
+        return None
+    names, _ = variables_of(data.framework)
+    shown = list(data.baselines.items())[:DOCUMENT_ROWS]
+    rows = [[text(document), *(number(scores.get(name)) for name in names)] for document, scores in shown]
+    lead = (
+        "The dictionary method's baseline: marker phrases counted over the whole text, once. Each run counts over a "
+        "fresh draw of the text's sentences instead, which is where the runs' spread around these scores comes from. "
+        f"{NONE}: no marker of that dimension occurs in the text."
+    )
+    return f"## Baseline by whole texts\n\n{lead}\n\n{split_table(['document', *map(text, names)], rows)}"
+
+
 def derived(data: ReportData, groups: list[Group]) -> str:
     """Return the derived metrics by document, with their formulas."""
     _, names = variables_of(data.framework)

@@ -20,6 +20,7 @@ def final_report(data: ReportData) -> str:
         overview.summary(data, groups),
         findings.dimensions(data, groups),
         findings.documents(data, groups),
+        findings.baselines(data),
         findings.derived(data, groups),
         findings.labels(data, groups),
         findings.consistency(data, groups),

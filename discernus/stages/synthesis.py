@@ -7,6 +7,10 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from hashlib import sha256
 
+from discernus.experiments.definition import Definition
+from discernus.experiments.experiment import OFFLINE_PREFIX
+from discernus.llm.offline import baseline
+from discernus.llm.requests import lexicon_of
 from discernus.reports.analysis_page import analysis_page
 from discernus.reports.data import CallInDoubt, ModelCost, ParkedAnalysis, ReportData, SessionFile
 from discernus.reports.records import AnalysisRecord
@@ -65,7 +69,16 @@ def report_data(session: Session, records: list[AnalysisRecord]) -> ReportData:
             if session.store.exists(name)
         ),
         warnings=tuple(str(problem) for problem in definition.warnings),
+        baselines=_baselines(definition),
     )
+
+
+def _baselines(definition: Definition) -> dict[str, dict[str, float | None]]:
+    """Return each document's scores by the offline method's count over its whole text, if that method was asked."""
+    if not any(model.startswith(OFFLINE_PREFIX) for model in definition.experiment.models):
+        return {}
+    lexicon = lexicon_of(definition.framework, run=0)
+    return {document.id: baseline(definition.texts[document.id], lexicon) for document in definition.documents}
 
 
 def _in_doubt(session: Session) -> tuple[CallInDoubt, ...]:
