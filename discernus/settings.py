@@ -89,18 +89,6 @@ class Settings(BaseSettings):
         validation_alias="LLM_RESPONSE_TIMEOUT",
         description="Seconds a call may take in all; a Pro model's median answer takes 48.",
     )
-    max_response_size: int = Field(
-        default=2_000_000,
-        gt=0,
-        validation_alias="LLM_MAX_RESPONSE_SIZE",
-        description="Characters above which an answer is marked as oversized; it is archived all the same.",
-    )
-    enable_usage_tracking: bool = Field(
-        default=True,
-        validation_alias="LLM_ENABLE_USAGE_TRACKING",
-        description="Whether tokens and cost are summed over the session.",
-    )
-
     @field_validator("models", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
