@@ -89,6 +89,7 @@ class Settings(BaseSettings):
         validation_alias="LLM_RESPONSE_TIMEOUT",
         description="Seconds a call may take in all; a Pro model's median answer takes 48.",
     )
+
     @field_validator("models", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
