@@ -15,7 +15,7 @@ from pathlib import Path
 from temporalio.client import Client, WorkflowFailureError, WorkflowUpdateFailedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.border import ANALYSE, EXTRACT_BY_MODEL, SealOutcome
+from activities.border import SealOutcome
 from cli.choosing import choose
 from cli.display import Display, cost, counted, silence
 from cli.exits import COMPLETE, INFRASTRUCTURE, INTERRUPTED, INVALID, PARTIAL, PAUSED, CommandError, command_name
@@ -34,11 +34,10 @@ from engine import sessions
 from engine.caller import Caller, CallerFailed, Duty
 from engine.connection import connect
 from engine.server import EmbeddedServer, ServerError
-from engine.takeover import give_back
+from engine.takeover import CALLS, give_back
 from engine.workers import Crew
 from workflows.experiment import ExperimentWorkflow
 
-CALLS = frozenset({ANALYSE, EXTRACT_BY_MODEL})
 SHOW_S = 0.5  # between two looks at the store
 SHOW_SHARE = 10.0  # at a large store, a look takes at most a tenth of the time
 LONGEST_SHOW_S = 2.0

@@ -10,7 +10,6 @@ from contextlib import suppress
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from activities.border import ANALYSE, EXTRACT_BY_MODEL
 from activities.workplace import session_folder
 from cli.display import Display
 from cli.exits import COMPLETE, INFRASTRUCTURE, CommandError, command_name
@@ -23,11 +22,10 @@ from engine import sessions
 from engine.caller import Caller, CallerFailed, Duty
 from engine.connection import connect
 from engine.server import EmbeddedServer, ServerError
-from engine.takeover import give_back
+from engine.takeover import CALLS, give_back
 from engine.workers import Crew
 
 LOOK_ROUND_S = 1.0
-CALLS = frozenset({ANALYSE, EXTRACT_BY_MODEL})
 
 
 class Host:

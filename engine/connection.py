@@ -12,11 +12,11 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
 from workflows import WORKFLOWS
+from workflows.experiment import STATUS as STATUS
 
 PROJECT = SearchAttributeKey.for_keyword("DiscernusProject")
 EXPERIMENT = SearchAttributeKey.for_keyword("DiscernusExperiment")
 SESSION = SearchAttributeKey.for_keyword("DiscernusSession")
-STATUS = SearchAttributeKey.for_keyword("DiscernusStatus")
 STORE = SearchAttributeKey.for_keyword("DiscernusStore")
 MODELS = SearchAttributeKey.for_keyword_list("DiscernusModels")
 SEARCH_ATTRIBUTES = (PROJECT, EXPERIMENT, SESSION, STATUS, STORE, MODELS)

@@ -16,6 +16,10 @@ from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.border import ANALYSE, EXTRACT_BY_MODEL
+
+CALLS = frozenset({ANALYSE, EXTRACT_BY_MODEL})  # what the process that makes the calls runs
+
 log = structlog.get_logger()
 
 

@@ -120,6 +120,15 @@ pin_versions: true
     assert (experiment.budget_usd, experiment.concurrency, experiment.pin_versions) == (2.5, 4, True)
 
 
+def test_limits_that_are_not_enforced_are_said_where_a_model_costs_money(tmp_path: Path) -> None:
+    limits = "budget_usd: 2\npin_versions: true\nmodels: [{}]\n"
+    priced = experiment_in(tmp_path / "priced", with_settings(limits.format("openai/gpt-4o")))
+    offline = experiment_in(tmp_path / "offline", with_settings(limits.format("offline/lexicon")))
+    said = [warning.what for warning in read_definition(priced).warnings]
+    assert [what.split(" is recorded")[0] for what in said] == ["the budget", "pinning"]
+    assert read_definition(offline).warnings == ()
+
+
 def test_the_published_experiment_runs_unchanged_with_warnings(shared: Path) -> None:
     definition = read_definition(shared / "experiment_3", models=["offline/lexicon"])
     experiment = definition.experiment

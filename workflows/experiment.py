@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
@@ -59,8 +59,6 @@ class ExperimentWorkflow:
         self._shares: dict[int, int] = {}  # slots of each batch that runs or is being started; a pause lends them back
         self._latest: deque[Scored] = deque(maxlen=LATEST_SHOWN)
         self._changed = False
-        self._projected_at: datetime | None = None
-        self._projection_s = 0.0
         self._analysed = False
         self._broken: set[int] = set()
 

@@ -52,7 +52,6 @@ class Intent(BaseModel):
     model: str
     sent_at: datetime
     deadline: datetime
-    worst_case_usd: float | None = None
 
 
 class ArchivedCall(BaseModel):

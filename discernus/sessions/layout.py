@@ -20,7 +20,6 @@ DELIVERABLES = "deliverables"
 STATE = "system_state"
 
 SESSION = f"{STATE}/session.json"
-CALCULATION = f"{STATE}/calculation.json"
 STATUS = f"{STATE}/status.json"
 TABLES_LOCK = f"{STATE}/tables.lock"
 OWNER_LOCK = f"{STATE}/owner.lock"
