@@ -6,12 +6,26 @@ import json
 import os
 import sys
 from contextlib import closing, suppress
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from cli.exits import COMPLETE, INFRASTRUCTURE, INTERRUPTED, INVALID, CommandError, command_name
+from cli import model_commands
+from cli.exits import COMPLETE, INFRASTRUCTURE, INTERRUPTED, CommandError, command_name
+from cli.options import (
+    Form,
+    Json,
+    Models,
+    Name,
+    Named,
+    ProjectsDir,
+    Runs,
+    Since,
+    StateDir,
+    Temporal,
+    Until,
+    settings_from,
+)
 
 HELP = """\
 Have texts analysed by language models, several times each, and keep every answer.
@@ -21,6 +35,10 @@ starter.py experiment_3            run it, or go on where it was left
 starter.py validate experiment_3   say all that is wrong with it
 starter.py status                  where every session stands
 starter.py watch experiment_3      look on while another terminal runs it
+starter.py cost experiment_3       what it cost, and what would cost less
+starter.py budget experiment_3     what it may cost (--set USD)
+starter.py errors experiment_3     what went wrong, and what came of it
+starter.py models                  which models are well, and their limits
 starter.py COMMAND --help          what else a command can do
 
 \b
@@ -41,14 +59,7 @@ app = typer.Typer(
     help=HELP,
 )
 
-Name = Annotated[str, typer.Argument(help="An experiment's name, project/name, or the path of its folder.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")]
-ProjectsDir = Annotated[Path | None, typer.Option(help="The projects folder [env: DISCERNUS_PROJECTS_DIR].")]
-StateDir = Annotated[Path | None, typer.Option(help="The embedded server's state [env: DISCERNUS_STATE_DIR].")]
-Models = Annotated[
-    str | None, typer.Option(help="Models in place of the experiment's, separated by commas [env: DISCERNUS_MODELS].")
-]
-Runs = Annotated[int | None, typer.Option(min=1, help="Runs per model [env: DISCERNUS_RUNS].")]
+app.add_typer(model_commands.app, name="models")
 
 
 @app.command()
@@ -60,9 +71,13 @@ def run(
     concurrency: Annotated[
         int | None, typer.Option(min=1, help="Calls in flight at most [env: DISCERNUS_CONCURRENCY].")
     ] = None,
-    temporal: Annotated[
-        str | None, typer.Option(help="A Temporal server, host:port, served by worker.py [env: DISCERNUS_TEMPORAL].")
+    proxy: Annotated[
+        str | None, typer.Option(help="A LiteLLM proxy that every call goes through [env: DISCERNUS_PROXY_URL].")
     ] = None,
+    accept_versions: Annotated[
+        bool, typer.Option("--accept-versions", help="Go on with the versions that answered, though one is pinned.")
+    ] = False,
+    temporal: Temporal = None,
     projects_dir: ProjectsDir = None,
     state_dir: StateDir = None,
     as_json: Json = False,
@@ -78,10 +93,11 @@ def run(
     from cli.display import make_display
     from cli.looking import define, describe, find
 
-    settings = _settings(
+    settings = settings_from(
         models=models,
         runs=runs,
         concurrency=concurrency,
+        proxy_url=proxy,
         temporal=temporal,
         projects_dir=projects_dir,
         state_dir=state_dir,
@@ -92,10 +108,12 @@ def run(
         for problem in definition.warnings:
             display.say(str(problem))
         display.say(describe(definition, folder))
+        from cli.run import Wanted
         from cli.run import run as run_session
 
         overridden = settings.models is not None or settings.runs is not None
-        code = asyncio.run(run_session(settings, folder, definition, display, new=new, overridden=overridden))
+        wanted = Wanted(new=new, overridden=overridden, accept_versions=accept_versions)
+        code = asyncio.run(run_session(settings, folder, definition, display, wanted))
     raise typer.Exit(code)
 
 
@@ -113,7 +131,7 @@ def validate(
     """
     from cli.looking import validate as validate_experiment
 
-    settings = _settings(models=models, runs=runs, projects_dir=projects_dir)
+    settings = settings_from(models=models, runs=runs, projects_dir=projects_dir)
     raise typer.Exit(validate_experiment(settings, experiment, as_json=as_json))
 
 
@@ -129,7 +147,7 @@ def status(
     """
     from cli.looking import status as show_status
 
-    raise typer.Exit(show_status(_settings(projects_dir=projects_dir), experiment, as_json=as_json))
+    raise typer.Exit(show_status(settings_from(projects_dir=projects_dir), experiment, as_json=as_json))
 
 
 @app.command()
@@ -146,8 +164,73 @@ def watch(
     from cli.looking import watch as watch_session
 
     with closing(make_display(as_json=as_json)) as display:
-        code = watch_session(_settings(projects_dir=projects_dir), session, display)
+        code = watch_session(settings_from(projects_dir=projects_dir), session, display)
     raise typer.Exit(code)
+
+
+@app.command()
+def cost(
+    name: Named = None,
+    since: Since = None,
+    until: Until = None,
+    by: Annotated[
+        str | None,
+        typer.Option(help="What to add up by: session, experiment, project, model, purpose, day; several by commas."),
+    ] = None,
+    form: Form = "table",
+    projects_dir: ProjectsDir = None,
+) -> None:
+    """Say what calls cost, failed ones and those in doubt too.
+
+    For one experiment or session it also says what made up the cost, and what would lower it in the next study.
+    """
+    from cli.costs import cost as show_cost
+
+    settings = settings_from(projects_dir=projects_dir)
+    raise typer.Exit(show_cost(settings, name, since=since, until=until, by=by, form=form))
+
+
+@app.command()
+def budget(
+    name: Named = None,
+    usd: Annotated[
+        float | None, typer.Option("--set", min=0, help="The most it may cost in all, in US dollars.")
+    ] = None,
+    clear: Annotated[bool, typer.Option("--clear", help="Take its budget away.")] = False,
+    level: Annotated[
+        str | None, typer.Option(help="project, experiment or session: the one of these that NAME is part of.")
+    ] = None,
+    projects_dir: ProjectsDir = None,
+    state_dir: StateDir = None,
+    temporal: Temporal = None,
+    as_json: Json = False,
+) -> None:
+    """Show what may be spent, and set it.
+
+    A session pauses before a call that might take it over a budget, and goes on when that is raised.
+    """
+    from cli.budgets import budget as show_budget
+
+    settings = settings_from(projects_dir=projects_dir, state_dir=state_dir, temporal=temporal)
+    raise typer.Exit(show_budget(settings, name, usd=usd, clear=clear, level=level, as_json=as_json))
+
+
+@app.command()
+def errors(
+    name: Named = None,
+    since: Since = None,
+    until: Until = None,
+    by: Annotated[
+        str, typer.Option(help="What to count by: class, model, hour, day; several by commas.")
+    ] = "class,model",
+    form: Form = "table",
+    projects_dir: ProjectsDir = None,
+) -> None:
+    """Count what went wrong with calls, and say what came of each."""
+    from cli.failures import errors as count_errors
+
+    settings = settings_from(projects_dir=projects_dir)
+    raise typer.Exit(count_errors(settings, name, since=since, until=until, by=by, form=form))
 
 
 @app.command()
@@ -161,7 +244,7 @@ def server(projects_dir: ProjectsDir = None, state_dir: StateDir = None, as_json
     from cli.display import make_display
     from cli.serving import serve
 
-    settings = _settings(projects_dir=projects_dir, state_dir=state_dir)
+    settings = settings_from(projects_dir=projects_dir, state_dir=state_dir)
     with closing(make_display(as_json=as_json)) as display:
         code = asyncio.run(serve(settings, display))
     raise typer.Exit(code)
@@ -177,27 +260,15 @@ def ui(
     from cli.display import make_display
     from cli.serving import show_ui
 
-    settings = _settings(projects_dir=projects_dir, state_dir=state_dir)
+    settings = settings_from(projects_dir=projects_dir, state_dir=state_dir)
     raise typer.Exit(show_ui(settings, make_display(as_json=False), open_browser=open_browser))
-
-
-def _settings(**given: Any) -> Any:
-    """Return the settings, options before environment; raise CommandError naming what is not valid."""
-    from pydantic import ValidationError
-
-    from discernus.settings import Settings
-
-    try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})
-    except ValidationError as invalid:
-        wrong = "; ".join(f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in invalid.errors())
-        raise CommandError(f"a setting is not valid: {wrong}; correct or unset it", INVALID) from None
 
 
 def main() -> None:
     """Run the command line and end the process with the right exit code, whatever the interpreter does at its end."""
     arguments = sys.argv[1:]
     commands = {command.callback.__name__ for command in app.registered_commands if command.callback is not None}
+    commands |= {group.name for group in app.registered_groups if group.name is not None}
     if arguments and arguments[0] not in commands | {"--help", "-h"}:
         arguments = ["run", *arguments]
     code = _exit_code(arguments)

@@ -20,6 +20,7 @@ import typer
 from temporalio.client import Client
 
 from discernus.llm import gateway
+from discernus.llm.models_file import ModelsFileInvalid, read_models_file
 from discernus.logs import log_to
 from discernus.sessions.calls import Calls
 from discernus.sessions.opening import HIDDEN, store_id
@@ -28,6 +29,7 @@ from discernus.settings import DEFAULT_CONCURRENCY, Settings
 from engine import sessions
 from engine.caller import Duty
 from engine.connection import connect
+from engine.models import ModelBook
 from engine.workers import Crew
 
 log = structlog.get_logger()
@@ -44,16 +46,18 @@ async def serve_store(settings: Settings, address: str, only: frozenset[str]) ->
     await asyncio.to_thread(gateway.load_client)
     store = store_id(settings.projects_dir)
     client = await connect(address, settings.namespace)
+    book = ModelBook(client, store, read_models_file(settings.models_path))
     with Owner(settings.projects_dir / HIDDEN / "owners") as owner:
-        calls = Calls(owner, gateway.complete, minimum_free_bytes=settings.minimum_free_bytes)
+        calls = Calls(owner, gateway.complete, minimum_free_bytes=settings.minimum_free_bytes, gate=book)
         crew = Crew(client, settings)
+        crew.serve_shared(store)
         crew.serve_steps(store)
         typer.echo(f"worker {owner.id} serves store {store} at {address}; SIGTERM or Ctrl-C drains it")
         try:
             failure = await _serve_models(crew, client, settings, store, calls, only, stop)
         finally:
             typer.echo(f"draining: {calls.in_flight} calls in flight")
-            await _let_go(crew, calls)
+            await _let_go(crew, calls, book)
     if failure is not None:
         typer.echo(f"worker stopped: {failure}", err=True)
         return 4
@@ -96,14 +100,16 @@ async def _serve_models(
     return None
 
 
-async def _let_go(crew: Crew, calls: Calls) -> None:
+async def _let_go(crew: Crew, calls: Calls, book: ModelBook) -> None:
     """Take nothing new, finish and archive every call, and report them, unless the server is gone for good."""
-    drained = asyncio.create_task(crew.drain())
+    drained = asyncio.create_task(crew.drain_work())
     idle_s = 0.0
     while not drained.done() and idle_s < UNREPORTED_PATIENCE_S:
         await asyncio.wait({drained}, timeout=0.5)
         idle_s = 0.0 if calls.in_flight else idle_s + 0.5
     await calls.settle()
+    await book.close()  # while the models' own workflows may still be served by us
+    await crew.drain()
 
 
 def serve_starter(settings: Settings, models: frozenset[str], halves: int) -> int:
@@ -135,8 +141,9 @@ async def _make_calls(settings: Settings, duty: Duty, other: int | None) -> int:
     lifeline = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lifeline), sys.stdin)
     client = await connect(duty.address, "default")
+    book = ModelBook(client, duty.store, read_models_file(settings.models_path))
     with Owner(settings.projects_dir / HIDDEN / "owners") as owner:
-        calls = Calls(owner, gateway.complete, minimum_free_bytes=settings.minimum_free_bytes)
+        calls = Calls(owner, gateway.complete, minimum_free_bytes=settings.minimum_free_bytes, gate=book)
         crew = Crew(client, settings)
         for model in duty.models:
             crew.serve_model(duty.queue, model, calls, duty.concurrency)
@@ -144,7 +151,7 @@ async def _make_calls(settings: Settings, duty: Duty, other: int | None) -> int:
         died = {asyncio.create_task(asyncio.to_thread(os.waitpid, other, 0))} if other is not None else set()
         await asyncio.wait({cut, *died, *crew.runs()}, return_when="FIRST_COMPLETED")
         failed = crew.failure() is not None or not cut.done()
-        await _let_go(crew, calls)
+        await _let_go(crew, calls, book)
         await asyncio.gather(*died)
     return 4 if failed else 0
 
@@ -161,6 +168,12 @@ def main(
     given = {"projects_dir": projects_dir, "temporal": temporal, "concurrency": concurrency}
     settings = Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     only = frozenset(filter(None, (models or "").split(",")))
+    try:
+        read_models_file(settings.models_path, required=settings.models_file is not None)
+    except ModelsFileInvalid as invalid:
+        typer.echo(f"error: {invalid}", err=True)
+        _exit(2)
+    gateway.configure(settings)
     if embedded:
         _exit(serve_starter(settings, only, halves))
     log_to(settings.projects_dir / HIDDEN / "logs" / f"worker-{os.getpid()}.jsonl")

@@ -19,6 +19,9 @@ CALCULATE = "calculate"
 SYNTHESISE = "synthesise"
 SEAL = "seal"
 NOTE_STATUS = "note_status"
+NOTE_SHARES = "note_shares"
+SET_RATE = "set_rate"
+READ_SPENDING = "read_spending"
 
 LATEST_SHOWN = 20
 
@@ -43,6 +46,9 @@ class SessionStart(Border):
     """What a session's workflow is started with; everything else is read from the session's frozen inputs.
 
     ``queue`` prefixes the task queues: workflows and calculation on ``queue``, calls on ``queue/<model>``.
+    ``fallbacks`` are those of analyses, by model. ``monitored`` models have a workflow of their own,
+    ``<store>/model/<model>``; ``tokens_per_call`` is what a call to each takes, as estimated. ``ledger`` is the id of
+    the project's ledger; ``budgeted``: a budget is in force, and nothing is spent before the ledger has spoken.
     """
 
     key: SessionKey
@@ -52,11 +58,21 @@ class SessionStart(Border):
     concurrency: int
     call_timeout_s: float
     models: tuple[str, ...]
-    extraction_model: str | None = None
+    extraction_models: tuple[str, ...] = ()
+    fallbacks: dict[str, tuple[str, ...]] = {}
+    shared_queue: str = ""
+    monitored: tuple[str, ...] = ()
+    tokens_per_call: dict[str, int] = {}
+    ledger: str | None = None
+    budgeted: bool = False
 
 
 class Batch(Border):
-    """A stretch of the plan, both ends included. ``again`` asks only for what was parked for a passing reason."""
+    """A stretch of the plan, both ends included. ``again`` asks only for what was parked for a passing reason.
+
+    ``allowance_usd`` bounds what is spent and what calls in flight may cost at worst, None: nothing does; ``caps`` are
+    the most calls in flight by model.
+    """
 
     start: SessionStart
     index: int
@@ -65,21 +81,32 @@ class Batch(Border):
     slots: int
     again: bool = False
     report_every: int = 25
+    allowance_usd: float | None = None
+    caps: dict[str, int] = {}
 
 
 class PlanRequest(Border):
+    """A stretch of the plan to be read; ``priced`` asks for what each call may cost at worst."""
+
     key: SessionKey
     first: int
     last: int
     again: bool
+    priced: bool = False
 
 
 class Planned(Border):
-    """One analysis still to be done; ``label`` names it for people: ``speech-03/gemini-2.5-pro/run-2``."""
+    """One analysis still to be done; ``label`` names it for people: ``speech-03/gemini-2.5-pro/run-2``.
+
+    ``worst_usd`` is what one call of it may cost at worst, ``second_usd`` its reading by a second model; 0 where no
+    price is known.
+    """
 
     number: int
     model: str
     label: str
+    worst_usd: float = 0.0
+    second_usd: float = 0.0
 
 
 class PlanPage(Border):
@@ -94,15 +121,18 @@ class PlanPage(Border):
 
 
 class CallOrder(Border):
-    """One call to be made: the analysis it belongs to, and which ask it is.
+    """One call to be made: the analysis it belongs to, and which ask it is; ``fallback`` 0 is the model asked for.
 
-    ``again`` says that it is the one more pass over what was parked for a passing reason.
+    ``again`` says that it is the one more pass over what was parked for a passing reason. ``source`` is the fallback
+    whose answer a second model is to read.
     """
 
     key: SessionKey
     number: int
     ask: int = 0
     again: bool = False
+    fallback: int = 0
+    source: int = 0
 
 
 class Answer(Border):
@@ -111,6 +141,7 @@ class Answer(Border):
     number: int
     ask: int
     final: bool
+    fallback: int = 0
 
 
 class ExtractOrder(Border):
@@ -122,13 +153,20 @@ class ExtractOrder(Border):
 
 class CallOutcome(Border):
     """How a call ended: ``answered`` (archived), ``parked`` (see fault_recovery), ``held`` (the session is paused, and
-    the call was not made), or ``stop`` (the session has to pause)."""
+    the call was not made), ``closed`` (its model takes none for ``wait_s``, and it was not made), or ``stop`` (the
+    session has to pause).
 
-    status: Literal["answered", "parked", "held", "stop"]
+    ``falls_back``: another model may serve it instead. ``in_doubt``: how many of its earlier tries died, perhaps paid.
+    """
+
+    status: Literal["answered", "parked", "held", "closed", "stop"]
     reused: bool = False
     cost_usd: float | None = None
     reason: str = ""
     passing: bool = False
+    falls_back: bool = False
+    wait_s: float = 0.0
+    in_doubt: int = 0
 
 
 class ExtractOutcome(Border):
@@ -155,7 +193,11 @@ class Scored(Border):
 
 
 class BatchProgress(Border):
-    """Where a batch stands. ``cost_usd`` counts priced calls, ``unpriced`` those without a known price."""
+    """Where a batch stands. ``cost_usd`` counts priced calls, ``unpriced`` those without a known price.
+
+    ``fresh_usd`` is what this run of it has spent, calls in doubt at their worst; ``spent_usd`` all that its analyses
+    ever took. ``waiting`` says which models take no calls, and why.
+    """
 
     index: int
     planned: int
@@ -165,6 +207,9 @@ class BatchProgress(Border):
     in_flight: int
     cost_usd: float
     unpriced: int
+    spent_usd: float = 0.0
+    fresh_usd: float = 0.0
+    waiting: str = ""
     latest: tuple[Scored, ...] = ()
 
 
@@ -181,6 +226,8 @@ class Progress(Border):
     cost_usd: float
     unpriced: int
     latest: tuple[Scored, ...]
+    waiting: str = ""
+    budget: str = ""
 
 
 class ProjectOrder(Border):
@@ -222,9 +269,108 @@ class Resumed(Border):
 
 
 class Slots(Border):
-    """How many calls a batch may have in flight from now on."""
+    """How many calls a batch may have in flight from now on, by model too (``caps``), and what they may cost in all."""
 
     slots: int
+    allowance_usd: float | None = None
+    caps: dict[str, int] = {}
+
+
+class Short(Border):
+    """A batch could go on but for the money: what its next call may cost at worst, what it would like to be given, and
+    where it stands."""
+
+    index: int
+    needed_usd: float
+    wanted_usd: float
+    in_flight: int
+    fresh_usd: float
+    spent_usd: float
+
+
+class Checked(Border):
+    """What a session has been found to be before it starts: what its archive says was spent, calls in doubt
+    included."""
+
+    spent_usd: float = 0.0
+
+
+class Join(Border):
+    """A session that is about to call a model: its workflow, the queue of these calls, and the tokens each takes."""
+
+    workflow_id: str
+    queue: str
+    tokens_per_call: int | None = None
+
+
+class Leave(Border):
+    """A session that calls a model no more."""
+
+    workflow_id: str
+
+
+class ModelShare(Border):
+    """A session's part of a model's limits, None where there is none; ``source`` says who set them, in words."""
+
+    model: str
+    in_flight: int | None = None
+    calls_per_minute: float | None = None
+    source: str = ""
+
+
+class ShareNote(Border):
+    """A session's parts of its models' limits, for its store, where they can be read without a server."""
+
+    key: SessionKey
+    shares: tuple[ModelShare, ...]
+
+
+class Rate(Border):
+    """The rate at which a queue hands out calls; None lifts it."""
+
+    queue: str
+    calls_per_minute: float | None
+
+
+class Claim(Border):
+    """A session's account: what it has spent in all, and the room it wants for calls to come; 0 when it has ended.
+
+    A session that has no call in flight says that a room below ``least_usd`` is of no use to it, and then holds none at
+    all: what two of them held in vain, neither could ever use. While something moves it is 0.
+    """
+
+    workflow_id: str
+    spent_usd: float
+    room_usd: float
+    least_usd: float = 0.0
+
+
+class Grant(Border):
+    """The room that a session has beyond the ``spent_usd`` of its claim: what it wanted, or less.
+
+    ``level`` is the budget that binds (session, experiment or project), with its limit and what is spent of it.
+    ``final``: no other session holds room of it that could become free.
+    """
+
+    spent_usd: float
+    room_usd: float
+    level: str = ""
+    limit_usd: float | None = None
+    level_spent_usd: float = 0.0
+    final: bool = False
+
+
+class SpendingRequest(Border):
+    project: str
+
+
+class ProjectSpending(Border):
+    """What a project's sessions have spent by the archives, by workflow id, and the budgets in force, in USD."""
+
+    spent: dict[str, float]
+    project_usd: float | None = None
+    experiments_usd: dict[str, float] = {}
+    sessions_usd: dict[str, float] = {}
 
 
 class Stopped(Border):
@@ -232,3 +378,113 @@ class Stopped(Border):
 
     index: int
     reason: str
+
+
+class ModelLimits(Border):
+    """What a model may be called at most: requests and tokens per minute, calls in flight; None is no limit."""
+
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    in_flight: int | None = None
+
+
+class ModelTerms(Border):
+    """What models.yaml says of a model, as far as its workflow needs it; ``lease_s`` is the time that a probe has."""
+
+    failure_threshold: int
+    quarantine_s: float
+    interval_s: float
+    lease_s: float
+    monitored: bool
+    limits: ModelLimits = ModelLimits()
+
+
+class ModelStart(Border):
+    """What a model's workflow is started with; from ``told`` on, what it knew when it last began a new history."""
+
+    model: str
+    terms: ModelTerms
+    told: ModelLimits | None = None
+    seen: ModelLimits = ModelLimits()
+    joined: tuple[Join, ...] = ()
+
+
+class Answered(Border):
+    """Calls that were answered, one after the other; times are the latest one's, in seconds since the epoch.
+
+    ``latencies_ms`` are those of the latest, ``tokens_per_call`` their mean.
+    """
+
+    calls: int
+    sent_at: float
+    at: float
+    latencies_ms: tuple[float, ...] = ()
+    tokens_per_call: float | None = None
+
+
+class Failed(Border):
+    """A call that failed; times in seconds since the epoch. ``probe``: it is the one that its asker was granted."""
+
+    error_class: str
+    message: str
+    sent_at: float
+    at: float
+    probe: bool = False
+
+
+class Report(Border):
+    """What came of one process's calls to a model, in order, and the limits that the vendor's headers told."""
+
+    asker: str
+    events: tuple[Answered | Failed, ...]
+    seen: ModelLimits | None = None
+
+
+class ModelView(Border):
+    """What a process needs to know of a model; times in seconds since the epoch.
+
+    ``limits`` are those in force, ``sources`` says in words where each comes from, ``calls_per_minute`` is what follows
+    for all sessions together. ``trouble``: a queue whose rate could not be set, and why.
+    """
+
+    model: str
+    status: str
+    reason: str
+    since: float | None
+    until: float | None
+    limits: ModelLimits
+    sources: dict[str, str]
+    calls_per_minute: float | None
+    tokens_per_call: float | None
+    sessions: int
+    trouble: str = ""
+
+
+class Permit(Border):
+    """Whether the asker may try a model that is left alone, with a single call."""
+
+    granted: bool
+    view: ModelView
+
+
+class LevelAccount(Border):
+    """A level of a project's ledger, in USD: its budget (None: it has none), what is spent and what is reserved of it.
+
+    ``name`` is that of the project or experiment, or a session's workflow id. ``waiting``: a session wants more room.
+    """
+
+    level: Literal["project", "experiment", "session"]
+    name: str
+    limit_usd: float | None
+    spent_usd: float
+    reserved_usd: float
+    waiting: bool = False
+
+
+class Queues(Border):
+    """Queues by name."""
+
+    queues: tuple[str, ...]
+
+
+WHO_POLLS = "who_polls"  # of these queues, those off which somebody takes calls

@@ -28,7 +28,17 @@ class Calling:
         """Have one analysis answered, or say why not."""
         place = self._workplace
         session = place.session(order.key)
-        return await _outcome(analyse(session, self._calls, place.settings, order.number, order.ask, again=order.again))
+        return await _outcome(
+            analyse(
+                session,
+                self._calls,
+                place.settings,
+                order.number,
+                order.ask,
+                again=order.again,
+                fallback=order.fallback,
+            )
+        )
 
     @activity.defn(name=EXTRACT_BY_MODEL)
     async def extract_by_model(self, order: CallOrder) -> CallOutcome:
@@ -36,7 +46,14 @@ class Calling:
         place = self._workplace
         return await _outcome(
             extract_by_model(
-                place.session(order.key), self._calls, place.settings, order.number, order.ask, again=order.again
+                place.session(order.key),
+                self._calls,
+                place.settings,
+                order.number,
+                order.ask,
+                again=order.again,
+                fallback=order.fallback,
+                source=order.source,
             )
         )
 
@@ -57,4 +74,7 @@ async def _outcome(asked: Awaitable[Asked]) -> CallOutcome:
         cost_usd=result.cost_usd,
         reason=result.reason[:LONGEST_REASON],
         passing=result.passing,
+        falls_back=result.falls_back,
+        wait_s=result.wait_s,
+        in_doubt=result.in_doubt,
     )

@@ -16,6 +16,7 @@ from temporalio.exceptions import ApplicationError
 from activities.border import (
     CALCULATE,
     EXTRACT,
+    NOTE_SHARES,
     NOTE_STATUS,
     PREFLIGHT,
     PROJECT,
@@ -23,6 +24,7 @@ from activities.border import (
     SEAL,
     SYNTHESISE,
     Answer,
+    Checked,
     ExtractOrder,
     ExtractOutcome,
     Extracts,
@@ -33,6 +35,7 @@ from activities.border import (
     ProjectOrder,
     SealOutcome,
     SessionKey,
+    ShareNote,
     StatusNote,
 )
 from activities.workplace import Workplace, beating
@@ -40,7 +43,7 @@ from discernus.experiments.freezing import SnapshotDamaged
 from discernus.experiments.problems import InvalidDefinition
 from discernus.sessions.session import Session
 from discernus.stages.calculation import calculate
-from discernus.stages.planning import read_plan
+from discernus.stages.planning import prices_of, read_plan
 from discernus.stages.preflight import preflight
 from discernus.stages.projection import project_tables
 from discernus.stages.reading import park_unreadable, read_answer
@@ -61,18 +64,30 @@ class Steps:
         self._workplace = workplace
 
     @activity.defn(name=PREFLIGHT)
-    async def preflight(self, key: SessionKey) -> None:
-        """Check that the frozen inputs are what they were, and that there is room."""
-        await _beating(lambda: preflight(self._workplace.session(key)))
+    async def preflight(self, key: SessionKey) -> Checked:
+        """Check that the frozen inputs are what they were, and see what has been spent."""
+        spent_usd = await _beating(lambda: preflight(self._workplace.session(key), self._workplace.settings))
+        return Checked(spent_usd=spent_usd)
 
     @activity.defn(name=READ_PLAN)
     async def read_plan(self, request: PlanRequest) -> PlanPage:
         """Return what is left to do of a stretch of the plan."""
+        session, settings = self._workplace.session(request.key), self._workplace.settings
+        prices = await asyncio.to_thread(prices_of, session, settings) if request.priced else None
         stretch = await asyncio.to_thread(
-            read_plan, self._workplace.session(request.key), request.first, request.last, again=request.again
+            read_plan, session, request.first, request.last, again=request.again, prices=prices
         )
         return PlanPage(
-            todo=tuple(Planned(number=item.number, model=item.model, label=item.label) for item in stretch.todo),
+            todo=tuple(
+                Planned(
+                    number=item.number,
+                    model=item.model,
+                    label=item.label,
+                    worst_usd=item.worst_usd,
+                    second_usd=item.second_usd,
+                )
+                for item in stretch.todo
+            ),
             done=stretch.done,
             parked=stretch.parked,
             parked_passing=stretch.parked_passing,
@@ -122,6 +137,12 @@ class Steps:
         session = self._workplace.session(note.key)
         await asyncio.to_thread(session.note_status, note.status, note.reason)
 
+    @activity.defn(name=NOTE_SHARES)
+    async def note_shares(self, note: ShareNote) -> None:
+        """Keep the session's parts of its models' limits in its store, where progress is shown from."""
+        shares = [share.model_dump(exclude={"model"}) | {"model": share.model} for share in note.shares]
+        await asyncio.to_thread(self._workplace.session(note.key).note_limits, shares)
+
 
 def _extract(session: Session, answers: tuple[Answer, ...]) -> Extracts:
     return Extracts(outcomes=tuple(_extract_one(session, answer) for answer in answers))
@@ -130,11 +151,11 @@ def _extract(session: Session, answers: tuple[Answer, ...]) -> Extracts:
 def _extract_one(session: Session, answer: Answer) -> ExtractOutcome:
     """Read one answer; one that cannot be read is parked, and does not keep the others from being read."""
     try:
-        reading = read_answer(session, answer.number, answer.ask, final=answer.final)
+        reading = read_answer(session, answer.number, answer.ask, final=answer.final, fallback=answer.fallback)
     except OSError:  # the disk, not the answer: tried again
         raise
     except Exception as broken:  # noqa: BLE001
-        park_unreadable(session, answer.number, answer.ask, broken)
+        park_unreadable(session, answer.number, answer.ask, broken, fallback=answer.fallback)
         return ExtractOutcome(next="unreadable", scored=0, dimensions=0)
     return ExtractOutcome(
         next=reading.next, scored=reading.scored, dimensions=len(reading.scores), scores=reading.scores

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -134,7 +134,11 @@ def framework_text() -> str:
 
 
 def experiment_text(
-    models: Sequence[str], runs: int, extraction_model: str | None = None, concurrency: int | None = None
+    models: Sequence[str],
+    runs: int,
+    extraction_model: str | None = None,
+    concurrency: int | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> str:
     """Return experiment.md in the current form."""
     lines = ["format: 1", "framework_file: framework.md", "corpus: corpus", "analysis_variant: default", "models:"]
@@ -144,6 +148,7 @@ def experiment_text(
         lines.append(f"extraction_model: {extraction_model}")
     if concurrency is not None:
         lines.append(f"concurrency: {concurrency}")
+    lines += [f"{key}: {json.dumps(value)}" for key, value in (settings or {}).items()]  # JSON is YAML
     body = "# Speeches to small assemblies\n\nDo the speeches differ in how they address their hearers?\n"
     return "---\n" + "\n".join(lines) + "\n---\n\n" + body
 
@@ -175,13 +180,17 @@ def make_experiment(
     concurrency: int | None = None,
     name: str = EXPERIMENT,
     project: str = PROJECT,
+    settings: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write the experiment and return its folder, ``projects_dir/project/experiments/name``."""
+    """Write the experiment and return its folder, ``projects_dir/project/experiments/name``.
+
+    ``settings`` are further keys of experiment.md.
+    """
     folder = projects_dir / project / "experiments" / name
     (folder / "corpus").mkdir(parents=True)
     (folder / "framework.md").write_text(framework_text(), encoding="utf-8")
     (folder / "experiment.md").write_text(
-        experiment_text(models, runs, extraction_model, concurrency), encoding="utf-8"
+        experiment_text(models, runs, extraction_model, concurrency, settings), encoding="utf-8"
     )
     rows = ["file,id,language,season"]
     for number in range(1, documents + 1):

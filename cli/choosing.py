@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cli.display import Display, counted
+from cli.preparing import Prepared
 from discernus.experiments.definition import Definition
 from discernus.sessions.opening import Choice, find_session, open_session, opening_lock
 from discernus.sessions.session import Session
@@ -24,7 +25,14 @@ class Chosen:
 
 
 def choose(
-    settings: Settings, folder: Path, definition: Definition, display: Display, *, new: bool, overridden: bool
+    settings: Settings,
+    folder: Path,
+    definition: Definition,
+    prepared: Prepared,
+    display: Display,
+    *,
+    new: bool,
+    overridden: bool,
 ) -> Chosen:
     """Return the session that the command means, opening one where there is none to go on with.
 
@@ -43,6 +51,8 @@ def choose(
             concurrency=settings.concurrency or definition.experiment.concurrency or DEFAULT_CONCURRENCY,
             call_timeout_s=settings.response_timeout_s,
             mirror=settings.mirror_dir,
+            extraction_models=prepared.extraction_models,
+            timeouts_s=prepared.timeouts_s(),
         )
     display.say(f"session {session.name}, with {', '.join(session.facts.models)}")
     return Chosen(session, fresh=True, complete=False)

@@ -130,6 +130,7 @@ class PlainLines:
         self._pace = Pace()
         self._shown_at = 0.0
         self._shown: tuple[str, int, int, str] | None = None
+        self._limits: tuple[str, ...] = ()
         self._failure = ""
         self._failure_at = float("-inf")
 
@@ -142,6 +143,10 @@ class PlainLines:
         if self._is_due(state):
             self._shown, self._shown_at = state, time.monotonic()
             self.say(sentence(standing, left))
+        if standing.limits != self._limits:
+            self._limits = standing.limits
+            for limit in standing.limits:
+                self.say(f"limit: {limit}")
         kind = "waiting" if standing.waiting_for else "parked"
         failure = standing.waiting_for or (standing.last_failure if standing.parked else "")
         if failure and failure != self._failure and time.monotonic() - self._failure_at >= PLAIN_INTERVAL_S:
@@ -227,6 +232,7 @@ class Panel:
         width = min(60, self._console.width - len(elapsed) - 2)
         bar.add_row(ProgressBar(total=max(standing.planned, 1), completed=settled, width=width), elapsed)
         rows: list[Any] = [bar, Text(sentence(standing, left))]
+        rows += [Text(f"limit: {limit}", style="dim") for limit in standing.limits]
         if standing.status == "paused":
             rows.append(Text(f"paused: {shortened(standing.reason)}", style="yellow"))
         elif standing.waiting_for:

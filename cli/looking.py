@@ -85,7 +85,9 @@ def _analyses(definition: Definition) -> int:
 
 def status(settings: Settings, name: str | None, *, as_json: bool) -> int:
     """List the sessions of an experiment, or of all, as their stores tell them."""
-    found = [(session, ProgressReader(session, _onlooker(settings)).read()) for session in _sessions(settings, name)]
+    found = [
+        (session, ProgressReader(session, _onlooker(settings)).read()) for session in sessions_named(settings, name)
+    ]
     if as_json:
         for session, standing in found:
             write(json.dumps({"session": session.name, **_facts(session, standing)}, ensure_ascii=False))
@@ -160,21 +162,22 @@ def watch(settings: Settings, name: str, display: Display) -> int:
 
 
 def _one_session(settings: Settings, name: str) -> Session:
-    """Return the session of that full name, or the newest of the experiment of that name."""
-    for session in _sessions(settings, None):
-        if name in (session.name, session.facts.session):
-            return session
-    sessions = _sessions(settings, name)
+    """Return the session of that name, or the newest of the experiment of that name."""
+    sessions = sessions_named(settings, name)
     if not sessions:
         raise CommandError(f"{name!r} has no session yet; start one with: {command_name()} {name}", INVALID)
     return sessions[-1]
 
 
-def _sessions(settings: Settings, name: str | None) -> list[Session]:
-    if name is not None:
-        return sessions_in(sessions_folder(settings.projects_dir, find(settings, name)))
+def sessions_named(settings: Settings, name: str | None) -> list[Session]:
+    """Return the session of that name, or those of the experiment of that name, oldest first; without a name all."""
     folders = sorted(settings.projects_dir.glob("*/experiments/*/sessions"))
-    return [session for folder in folders for session in sessions_in(folder)]
+    every = [session for folder in folders for session in sessions_in(folder)]
+    if name is None:
+        return every
+    last = name.rpartition("/")[2]
+    named = [one for one in every if one.folder.name == last and name in (last, one.name)]
+    return named or sessions_in(sessions_folder(settings.projects_dir, find(settings, name)))
 
 
 def _onlooker(settings: Settings) -> Onlooker:

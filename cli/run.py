@@ -17,8 +17,11 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.border import SealOutcome
 from cli.choosing import choose
-from cli.display import Display, cost, counted, silence
-from cli.exits import COMPLETE, INFRASTRUCTURE, INTERRUPTED, INVALID, PARTIAL, PAUSED, CommandError, command_name
+from cli.display import Display, counted, silence
+from cli.ending import end
+from cli.exits import INFRASTRUCTURE, INTERRUPTED, INVALID, CommandError
+from cli.foreseeing import Budgeted, budgeted, foresee
+from cli.preparing import Prepared, has_usual_key, prepare
 from discernus.experiments.definition import Definition
 from discernus.experiments.experiment import OFFLINE_PREFIX
 from discernus.logs import log_to
@@ -26,11 +29,12 @@ from discernus.sessions import layout
 from discernus.sessions.calls import no_room
 from discernus.sessions.opening import HIDDEN, StoreDamaged, find_session, store_id
 from discernus.sessions.owners import Lock, Owner, is_held
-from discernus.sessions.progress import ProgressReader, Standing
+from discernus.sessions.progress import ProgressReader
 from discernus.sessions.session import Session
+from discernus.sessions.versions import accept_versions
 from discernus.settings import DEFAULT_CONCURRENCY, Settings
-from discernus.stages.sealing import gave_nothing
-from engine import sessions
+from discernus.stages.estimate import Estimate, sentence
+from engine import ledgers, models, sessions
 from engine.caller import Caller, CallerFailed, Duty
 from engine.connection import connect
 from engine.server import EmbeddedServer, ServerError
@@ -61,32 +65,49 @@ class Run:
 
     settings: Settings
     session: Session
+    prepared: Prepared
+    budgeted: Budgeted
     reader: ProgressReader
     display: Display
     stop: asyncio.Event
 
 
-async def run(
-    settings: Settings, folder: Path, definition: Definition, display: Display, *, new: bool, overridden: bool
-) -> int:
+@dataclass(frozen=True)
+class Wanted:
+    """What the command says beside the experiment: a session anew, other models or runs than its own, new versions."""
+
+    new: bool = False
+    overridden: bool = False
+    accept_versions: bool = False
+
+
+async def run(settings: Settings, folder: Path, definition: Definition, display: Display, wanted: Wanted) -> int:
     """Run the experiment to its end, or to where it is stopped; return the exit code."""
     stop = asyncio.Event()
     _listen(stop, display)
-    if not new:
-        finished = _finished(settings, folder, definition, overridden=overridden)
+    if not wanted.new:
+        finished = _finished(settings, folder, definition, overridden=wanted.overridden)
         if finished is not None:
-            return _end(ProgressReader(finished).read(), finished, display, already=True)
+            return end(ProgressReader(finished).read(), finished, display, already=True)
+    prepared = prepare(settings, definition)
     async with AsyncExitStack() as stack:
-        caller = await _ready_caller(settings, definition, display, stack) if settings.temporal is None else None
+        caller = None
+        if settings.temporal is None:
+            caller = await _ready_caller(settings, definition, prepared.models, display, stack)
         try:
-            chosen = choose(settings, folder, definition, display, new=new, overridden=overridden)
+            chosen = choose(
+                settings, folder, definition, prepared, display, new=wanted.new, overridden=wanted.overridden
+            )
         except StoreDamaged as damaged:
             raise CommandError(str(damaged), INFRASTRUCTURE) from damaged
         if chosen.complete:
-            return _end(ProgressReader(chosen.session).read(), chosen.session, display, already=True)
+            return end(ProgressReader(chosen.session).read(), chosen.session, display, already=True)
+        if wanted.accept_versions:
+            _accept_versions(chosen.session, display)
         log_to(chosen.session.folder / layout.OPERATIONAL_LOG)
         owner = stack.enter_context(Owner(settings.projects_dir / HIDDEN / "owners"))
-        this = Run(settings, chosen.session, ProgressReader(chosen.session, owner), display, stop)
+        reader = ProgressReader(chosen.session, owner)
+        this = Run(settings, chosen.session, prepared, budgeted(settings, chosen.session), reader, display, stop)
         return await (_run_remote(this) if caller is None else _run_embedded(this, caller))
 
 
@@ -96,25 +117,28 @@ def _finished(settings: Settings, folder: Path, definition: Definition, *, overr
     return choice.session if choice is not None and choice.state == "complete" and not choice.changes else None
 
 
-async def _ready_caller(settings: Settings, definition: Definition, display: Display, stack: AsyncExitStack) -> Caller:
+def _accept_versions(session: Session, display: Display) -> None:
+    """Let the session go on with every version that has answered it."""
+    accepted = accept_versions(session.store)
+    for version in accepted:
+        display.say(f"accepted: {version.model} answering as {version.version}, since {version.at}")
+    if not accepted:
+        display.say("no version waits to be accepted")
+
+
+async def _ready_caller(
+    settings: Settings, definition: Definition, models: tuple[str, ...], display: Display, stack: AsyncExitStack
+) -> Caller:
     """Start the process that makes the calls; raise CommandError for keys that it lacks, before a session is opened."""
-    experiment = definition.experiment
-    wanted = [*experiment.models, *([experiment.extraction_model] if experiment.extraction_model else [])]
-    models = tuple(dict.fromkeys(wanted))
-    caller = Caller(settings, models, settings.concurrency or experiment.concurrency or DEFAULT_CONCURRENCY)
+    concurrency = settings.concurrency or definition.experiment.concurrency or DEFAULT_CONCURRENCY
+    caller = Caller(settings, models, concurrency)
     await caller.start()
     stack.push_async_callback(caller.close)
-    if all(model.startswith(OFFLINE_PREFIX) or _has_usual_key(model) for model in models):
+    if all(has_usual_key(settings, model) for model in models):
         return caller  # what the process finds is looked at as soon as it has
     display.say("looking for the models' keys")
     await _require_keys(caller)
     return caller
-
-
-def _has_usual_key(model: str) -> bool:
-    """Return whether the key is there under the name that most vendors' keys have: ``OPENAI_API_KEY`` for openai/…."""
-    vendor, slash, _ = model.partition("/")
-    return bool(slash and os.environ.get(f"{vendor.upper()}_API_KEY"))
 
 
 async def _require_keys(caller: Caller) -> None:
@@ -145,7 +169,7 @@ async def _run_embedded(this: Run, caller: Caller) -> int:
             this.display.say("another process is running this session: watching it; Ctrl-C leaves it running")
             told = True
         if standing.stage == "sealed" or this.stop.is_set():
-            return _end(standing, this.session, this.display, left=this.stop.is_set(), goes_on="in the other process")
+            return end(standing, this.session, this.display, left=this.stop.is_set(), goes_on="in the other process")
         if standing.status == "paused" and not asked:
             asked = await _resume_elsewhere(this)
         await asyncio.sleep(SHOW_S if told else 0)
@@ -153,7 +177,7 @@ async def _run_embedded(this: Run, caller: Caller) -> int:
         if told:
             standing = this.reader.read()
             if standing.stage == "sealed":
-                return _end(standing, this.session, this.display)
+                return end(standing, this.session, this.display)
             this.display.say("the other process is gone: taking over")
         left = await _serve(this, caller)
     except ServerError as failed:
@@ -164,7 +188,7 @@ async def _run_embedded(this: Run, caller: Caller) -> int:
         ) from None
     finally:
         lock.release()
-    return _end(this.reader.read(), this.session, this.display, left=left)
+    return end(this.reader.read(), this.session, this.display, left=left)
 
 
 async def _resume_elsewhere(this: Run) -> bool:
@@ -189,17 +213,58 @@ async def _serve(this: Run, caller: Caller) -> bool:
         await give_back(client, this.session.name)
         concurrency = this.settings.concurrency or this.session.facts.concurrency
         queue = sessions.own_queue(this.session)
-        handle = await sessions.start(client, this.session, queue, concurrency)
+        crew = Crew(client, this.settings)
+        stack.push_async_callback(crew.drain)
+        handle = await _start(this, client, queue, concurrency, crew)
         page = f"{facts.ui_url}/namespaces/default/workflows/{_quoted(handle.id)}/{handle.result_run_id}"
         this.display.say(f"Web UI: {page}/user-metadata")  # the one tab that shows the status in words
-        crew = Crew(client, this.settings)
         crew.serve_steps(queue)
-        stack.push_async_callback(crew.drain)
-        models = sessions.models_of(this.session)
-        duty = Duty(address=facts.address, queue=queue, models=models, concurrency=concurrency)
+        duty = Duty(
+            address=facts.address,
+            store=this.session.facts.store,
+            queue=queue,
+            models=sessions.models_of(this.session),
+            concurrency=concurrency,
+        )
         await caller.serve(duty)
         stack.push_async_callback(_drain, this, caller)
         return await _watch(this, client, handle, Embedded(client, server, crew, caller, guard))
+
+
+async def _start(this: Run, client: Client, queue: str, concurrency: int, crew: Crew | None = None) -> sessions.Handle:
+    """Start or join the session's workflow, after what it shares with others: its models' and its project's ledger.
+
+    ``crew`` serves these here; a fleet's workers do so for themselves.
+    """
+    facts, models_file = this.session.facts, this.prepared.models_file
+    monitored = sessions.monitored(this.session)
+    if crew is not None and monitored:
+        crew.serve_shared(facts.store)
+    await asyncio.gather(*(models.ensure(client, facts.store, model, models_file.rules(model)) for model in monitored))
+    ledger = await ledgers.ensure(client, facts.store, facts.project) if monitored else None
+    if ledger is not None and this.budgeted.binds:
+        await ledgers.tell(client, facts.store, facts.project)
+    foreseen = await asyncio.to_thread(foresee, this.settings, this.session, this.prepared, monitored)
+    _say_what_it_will_cost(this, foreseen.estimate)
+    return await sessions.start(
+        client,
+        this.session,
+        queue,
+        concurrency,
+        ledger=ledger,
+        budgeted=this.budgeted.binds,
+        tokens_per_call=foreseen.tokens_per_call,
+    )
+
+
+def _say_what_it_will_cost(this: Run, estimate: Estimate) -> None:
+    """Say before anything is spent what a fresh session will take, and what its budgets leave of that."""
+    standing = this.reader.read()
+    if standing.calls or not any(not model.startswith(OFFLINE_PREFIX) for model in this.prepared.models):
+        return
+    this.display.say(sentence(estimate))
+    for line in this.budgeted.foreseen(estimate, standing.cost_usd):
+        this.display.say(line)
 
 
 async def _drain(this: Run, caller: Caller) -> None:
@@ -230,7 +295,7 @@ async def _run_remote(this: Run) -> int:
         ) from refused
     concurrency = this.settings.concurrency or this.session.facts.concurrency
     try:
-        handle = await sessions.start(client, this.session, store_id(this.settings.projects_dir), concurrency)
+        handle = await _start(this, client, store_id(this.settings.projects_dir), concurrency)
     except RPCError as refused:
         raise CommandError(
             f"the Temporal server at {address} refused the session: {refused}; "
@@ -238,7 +303,7 @@ async def _run_remote(this: Run) -> int:
             INFRASTRUCTURE,
         ) from None
     left = await _watch(this, client, handle)
-    return _end(this.reader.read(), this.session, this.display, left=left, goes_on="at its workers")
+    return end(this.reader.read(), this.session, this.display, left=left, goes_on="at its workers")
 
 
 async def _watch(this: Run, client: Client, handle: sessions.Handle, embedded: Embedded | None = None) -> bool:
@@ -251,6 +316,8 @@ async def _watch(this: Run, client: Client, handle: sessions.Handle, embedded: E
             began = time.monotonic()
             standing = await asyncio.to_thread(reader.read)
             this.display.show(standing)
+            for warning in this.budgeted.news(standing.cost_usd):
+                this.display.say(warning)
             if result.done():
                 _conclude(this, result)
                 return False
@@ -373,70 +440,6 @@ def _conclude(this: Run, result: asyncio.Task[SealOutcome]) -> None:
             "all answers are kept: run the same command again to go on",
             INFRASTRUCTURE,
         ) from failed
-
-
-def _end(
-    standing: Standing,
-    session: Session,
-    display: Display,
-    *,
-    left: bool = False,
-    already: bool = False,
-    goes_on: str = "",
-) -> int:
-    """Say how it ended and what comes next; return the exit code. ``goes_on`` says where it does, if left."""
-    name = session.name
-    report = session.folder / layout.REPORT
-    counts = f"{standing.done} of {standing.planned} analyses"
-    again = "run the same command again to go on; nothing that was answered is paid for twice"
-    status, code = standing.status, COMPLETE
-    if left and standing.stage != "sealed":
-        status, code = "interrupted", INTERRUPTED
-        lines = [f"interrupted: {name} holds {counts}", again]
-        if goes_on:
-            watching = f"{command_name()} watch {name}"
-            lines = [f"left: {name} goes on {goes_on} ({counts} so far)", f"watch it with: {watching}"]
-    elif standing.status == "paused":
-        code = PAUSED if "free where answers" not in standing.reason else INFRASTRUCTURE
-        lines = [f"paused: {name} holds {counts}", f"why: {standing.reason}", again]
-    elif standing.status == "partial":
-        code = PARTIAL
-        unusable = gave_nothing(session) - standing.parked
-        gaps = [f"{standing.parked} could not be had"] if standing.parked else []
-        gaps += [f"{counted(unusable, 'answer')} gave no score"] if unusable else []
-        lines = [f"partial: {name}", f"{counts}; {', '.join(gaps)}"]
-        if standing.last_failure:
-            lines.append(f"last failure: {standing.last_failure}")
-        if standing.parked:
-            lines.append("run the same command again to try them once more; what was answered is not paid for twice")
-    else:
-        before = " already" if already else ""
-        lines = [f"complete{before}: {name}", f"{counts}, {cost(standing)}"]
-        if already:
-            lines.append("nothing is left to do; --new opens another session")
-    if standing.in_doubt:
-        calls = counted(standing.in_doubt, "call")
-        lines.append(f"{calls} in doubt: sent, perhaps paid for, with no answer that arrived")
-    if standing.stage == "sealed":
-        lines += [f"report:  {report}", f"results: {session.folder / layout.RESULTS}"]
-    display.end(
-        {
-            "lines": lines,
-            "status": status,
-            "exit_code": code,
-            "session": name,
-            "folder": str(session.folder),
-            "report": str(report) if standing.stage == "sealed" else None,
-            "planned": standing.planned,
-            "done": standing.done,
-            "parked": standing.parked,
-            "in_doubt": standing.in_doubt,
-            "cost_usd": standing.cost_usd,
-            "unpriced": standing.unpriced,
-            "reason": standing.reason,
-        }
-    )
-    return code
 
 
 def _listen(stop: asyncio.Event, display: Display) -> None:

@@ -61,6 +61,7 @@ class Host:
             await caller.serve(
                 Duty(
                     address=self._address,
+                    store=store,
                     queue=session.queue,
                     models=session.models,
                     concurrency=session.concurrency,
@@ -116,8 +117,11 @@ async def _keep_up(server: EmbeddedServer, settings: Settings, display: Display,
     facts = await server.join()
     display.say(f"Temporal at {facts.address}, its Web UI at {facts.ui_url}; Ctrl-C ends them")
     display.say("unfinished sessions go on now, paused ones once they are resumed")
-    host = Host(await connect(facts.address, "default"), facts.address, settings, display)
+    client = await connect(facts.address, "default")
+    host = Host(client, facts.address, settings, display)
     store = store_id(settings.projects_dir)
+    shared = Crew(client, settings)
+    shared.serve_shared(store)
     try:
         while not stop.is_set():
             if server.facts() is None:
@@ -130,6 +134,7 @@ async def _keep_up(server: EmbeddedServer, settings: Settings, display: Display,
         display.say("stopping: calls in flight are finished and kept")
     finally:
         await host.close()
+        await shared.drain()
 
 
 def show_ui(settings: Settings, display: Display, *, open_browser: bool) -> int:

@@ -90,6 +90,33 @@ class Settings(BaseSettings):
         description="Seconds a call may take in all; a Pro model's median answer takes 48.",
     )
 
+    max_response_size: int = Field(
+        default=200_000,
+        gt=0,
+        validation_alias="LLM_MAX_RESPONSE_SIZE",
+        description="Bytes of an answer beyond which it counts as runaway; it is archived whole all the same.",
+    )
+    usage_tracking: bool = Field(
+        default=True,
+        validation_alias="LLM_ENABLE_USAGE_TRACKING",
+        description="A line in the operational log for each call; the archive accounts for every call in any case.",
+    )
+    models_file: Path | None = Field(
+        default=None,
+        validation_alias="DISCERNUS_MODELS_FILE",
+        description="Limits, fallbacks and health of models; unset means models.yaml in the projects folder.",
+    )
+    proxy_url: str | None = Field(
+        default=None,
+        validation_alias="DISCERNUS_PROXY_URL",
+        description="A LiteLLM proxy through which every call goes; its key is LITELLM_PROXY_API_KEY.",
+    )
+    require_proxy: bool = Field(
+        default=False,
+        validation_alias="LLM_REQUIRE_PROXY",
+        description="No call to a vendor leaves but through the proxy.",
+    )
+
     @field_validator("models", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
@@ -101,6 +128,11 @@ class Settings(BaseSettings):
     def state_folder(self) -> Path:
         """Return where the embedded server's state lies."""
         return self.state_dir if self.state_dir is not None else self.projects_dir / ".discernus"
+
+    @property
+    def models_path(self) -> Path:
+        """Return where models.yaml lies, whether it is there or not."""
+        return self.models_file if self.models_file is not None else self.projects_dir / "models.yaml"
 
     @property
     def minimum_free_bytes(self) -> int:

@@ -31,6 +31,7 @@ class Duty(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     address: str
+    store: str
     queue: str
     models: tuple[str, ...]
     concurrency: int
@@ -73,10 +74,16 @@ class Caller:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=sink,
+                env=self._environment(),
                 start_new_session=True,  # a Ctrl-C in the terminal is for the starter, which then drains us
             )
         if self._process.stdout is not None:
             self._verdict = asyncio.create_task(self._process.stdout.readline())
+
+    def _environment(self) -> dict[str, str]:
+        """Return our environment, with what was said on the command line instead."""
+        proxy = self._settings.proxy_url
+        return {**os.environ, **({"DISCERNUS_PROXY_URL": proxy} if proxy is not None else {})}
 
     async def missing_keys(self) -> dict[str, list[str]]:
         """Return the keys that models lack to be called, none for a model of no known vendor; waits for the process."""

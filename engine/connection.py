@@ -11,7 +11,7 @@ from temporalio.common import SearchAttributeKey
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
-from workflows import WORKFLOWS
+from workflows import SHARED_WORKFLOWS, WORKFLOWS
 from workflows.experiment import STATUS as STATUS
 
 PROJECT = SearchAttributeKey.for_keyword("DiscernusProject")
@@ -31,7 +31,7 @@ async def connect(address: str, namespace: str) -> Client:
 
 def make_replayer() -> Replayer:
     """Return a replayer of recorded histories, with the workflows and the converter of the workers."""
-    return Replayer(workflows=WORKFLOWS, data_converter=pydantic_data_converter)
+    return Replayer(workflows=[*WORKFLOWS, *SHARED_WORKFLOWS], data_converter=pydantic_data_converter)
 
 
 async def keep_history(client: Client) -> None:

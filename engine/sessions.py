@@ -15,6 +15,7 @@ from temporalio.exceptions import TerminatedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.border import Progress, SealOutcome, SessionKey, SessionStart
+from discernus.experiments.experiment import OFFLINE_PREFIX
 from discernus.sessions.session import Session
 from engine import connection
 from workflows import policies
@@ -40,14 +41,44 @@ def own_queue(session: Session) -> str:
     return f"{facts.store}/{facts.project}/{facts.experiment}/{facts.session}"
 
 
+def shared_queue(store: str) -> str:
+    """Return the queue of the workflows that sessions share: a model's health and limits, a project's ledger."""
+    return f"{store}/shared"
+
+
 def models_of(session: Session) -> tuple[str, ...]:
     """Return every model that the session may call."""
-    extraction = session.definition.experiment.extraction_model
-    return tuple(dict.fromkeys([*session.facts.models, *([extraction] if extraction else [])]))
+    fallbacks = fallbacks_of(session).values()
+    named = [*session.facts.models, *(model for models in fallbacks for model in models), *session.extraction_models]
+    return tuple(dict.fromkeys(named))
 
 
-async def start(client: Client, session: Session, queue: str, concurrency: int) -> Handle:
-    """Start the session's workflow, or join it where it runs."""
+def fallbacks_of(session: Session) -> dict[str, tuple[str, ...]]:
+    """Return the fallbacks of the analyses, by model."""
+    fallbacks = session.definition.experiment.fallback_models
+    return {model: fallbacks[model] for model in session.facts.models if model in fallbacks}
+
+
+def monitored(session: Session) -> tuple[str, ...]:
+    """Return the models of a session that can fail and have limits: all but our own."""
+    return tuple(model for model in models_of(session) if not model.startswith(OFFLINE_PREFIX))
+
+
+async def start(
+    client: Client,
+    session: Session,
+    queue: str,
+    concurrency: int,
+    *,
+    ledger: str | None = None,
+    budgeted: bool = False,
+    tokens_per_call: dict[str, int] | None = None,
+) -> Handle:
+    """Start the session's workflow, or join it where it runs.
+
+    ``ledger`` is the id of the project's ledger, ``budgeted`` says that a budget is in force; ``tokens_per_call`` is
+    what a call takes by model, as estimated.
+    """
     facts = session.facts
     models = models_of(session)
     return await client.start_workflow(
@@ -58,9 +89,15 @@ async def start(client: Client, session: Session, queue: str, concurrency: int) 
             analyses=facts.analyses,
             batch_size=policies.BATCH_SIZE,
             concurrency=concurrency,
-            call_timeout_s=facts.call_timeout_s,
+            call_timeout_s=max(facts.timeout_s(model) for model in models),
             models=models,
-            extraction_model=session.definition.experiment.extraction_model,
+            extraction_models=session.extraction_models,
+            fallbacks=fallbacks_of(session),
+            shared_queue=shared_queue(facts.store),
+            monitored=monitored(session),
+            tokens_per_call=tokens_per_call or {},
+            ledger=ledger,
+            budgeted=budgeted,
         ),
         id=session.name,
         task_queue=queue,

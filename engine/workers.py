@@ -10,14 +10,18 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from activities.calling import Calling
+from activities.limits import Rates
+from activities.spending import Spending
 from activities.steps import Steps
 from activities.workplace import Workplace
 from discernus import __version__
 from discernus.sessions.calls import Calls
 from discernus.settings import Settings
-from workflows import WORKFLOWS
+from engine.sessions import shared_queue
+from workflows import SHARED_WORKFLOWS, WORKFLOWS
 from workflows.policies import CALL_GRACE_S, HEARTBEAT_THROTTLE, STICKY_TIMEOUT
 
+GLANCE = timedelta(seconds=5)  # nothing on the shared queue takes longer, and any worker may take it up again
 POLLERS = 8  # of each queue; five, the default, leave a model's queue waiting at 64 calls in flight
 
 
@@ -35,6 +39,7 @@ class Crew:
         self._workplace = Workplace(settings)
         self._workers: dict[str, Worker] = {}
         self._runs: dict[str, asyncio.Task[None]] = {}
+        self._shared: str | None = None
 
     def serve_steps(self, queue: str) -> None:
         """Poll for workflows and for the steps that call no model."""
@@ -54,9 +59,29 @@ class Crew:
                     steps.synthesise,
                     steps.seal,
                     steps.note_status,
+                    steps.note_shares,
                 ],
                 build_id=f"discernus-{__version__}",  # by default half a second goes into hashing every module
                 graceful_shutdown_timeout=self._patience(),
+                max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
+                sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
+            ),
+        )
+
+    def serve_shared(self, store: str) -> None:
+        """Poll for what the sessions of a store share: the health and limits of models, the ledgers of projects."""
+        queue = shared_queue(store)
+        rates = Rates(self._client)
+        self._shared = queue
+        self._start(
+            queue,
+            Worker(
+                self._client,
+                task_queue=queue,
+                workflows=SHARED_WORKFLOWS,
+                activities=[rates.set_rate, rates.who_polls, Spending(self._settings).read_spending],
+                build_id=f"discernus-{__version__}",
+                graceful_shutdown_timeout=GLANCE,
                 max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
                 sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
             ),
@@ -91,14 +116,21 @@ class Crew:
                 return run.exception()
         return None
 
+    async def drain_work(self) -> None:
+        """Poll no more for steps and calls, and let those that run finish; what sessions share is still served."""
+        await self._end([queue for queue in self._workers if queue != self._shared])
+
     async def drain(self) -> None:
         """Poll no more, and let what runs finish."""
-        await asyncio.gather(*(worker.shutdown() for worker in self._workers.values()), return_exceptions=True)
-        for run in self._runs.values():
+        await self.drain_work()
+        await self._end(list(self._workers))
+
+    async def _end(self, queues: list[str]) -> None:
+        workers = [self._workers.pop(queue) for queue in queues]
+        await asyncio.gather(*(worker.shutdown() for worker in workers), return_exceptions=True)
+        for queue in queues:
             with suppress(Exception):
-                await run
-        self._workers.clear()
-        self._runs.clear()
+                await self._runs.pop(queue)
 
     def _start(self, queue: str, worker: Worker) -> None:
         self._workers[queue] = worker

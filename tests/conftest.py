@@ -1,10 +1,17 @@
 """What every test may use: the shared sample data, where it lies beside the repository."""
 
+from __future__ import annotations
+
 import os
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from temporalio.client import Client
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -32,3 +39,20 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(_exit_status)
+
+
+@pytest.fixture(scope="session")
+async def client() -> AsyncIterator[Client]:
+    """A client of a real Temporal server that lives as long as the tests do."""
+    from temporalio.testing import WorkflowEnvironment
+
+    from engine.connection import SEARCH_ATTRIBUTES, connect
+    from engine.server import find_binary
+
+    server = await WorkflowEnvironment.start_local(
+        dev_server_existing_path=str(find_binary(None)),
+        dev_server_log_level="error",
+        search_attributes=SEARCH_ATTRIBUTES,
+    )
+    async with server:
+        yield await connect(server.client.service_client.config.target_host, server.client.namespace)

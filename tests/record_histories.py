@@ -66,7 +66,7 @@ COURSES = (
 
 async def record(client: Client, course: Course) -> dict[str, str]:
     """Run the course; return the histories of its workflows as JSON, by workflow id."""
-    start = session_start(course.name, analyses=6, batch_size=3, concurrency=2, extraction_model="openai/reader")
+    start = session_start(course.name, analyses=6, batch_size=3, concurrency=2, extraction_models=("openai/reader",))
     stubs = course.stubs()
     stubs.analyses = start.analyses
     async with serving(client, start.queue, stubs):

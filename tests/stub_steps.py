@@ -6,6 +6,7 @@ They keep what a store would keep (what was answered, read and parked), so that 
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,6 +22,7 @@ from activities.border import (
     CALCULATE,
     EXTRACT,
     EXTRACT_BY_MODEL,
+    NOTE_SHARES,
     NOTE_STATUS,
     PREFLIGHT,
     PROJECT,
@@ -29,6 +31,7 @@ from activities.border import (
     SYNTHESISE,
     CallOrder,
     CallOutcome,
+    Checked,
     ExtractOrder,
     ExtractOutcome,
     Extracts,
@@ -40,15 +43,17 @@ from activities.border import (
     SealOutcome,
     SessionKey,
     SessionStart,
+    ShareNote,
     StatusNote,
 )
 from engine.workers import queue_of_model
 from workflows import WORKFLOWS
 from workflows.experiment import ExperimentWorkflow
 
-MODEL, READER = "openai/scribe", "openai/reader"
+MODEL, READER, SECOND = "openai/scribe", "openai/reader", "openai/second"
 DIMENSIONS = 10
 COST_USD = 0.01
+NAMES = (f"session_{number:03d}" for number in itertools.count(1))
 MOST_CALLS = 200  # at once in a worker; far more than any test's slots, so that only the workflow limits them
 
 
@@ -67,6 +72,7 @@ class Stubs:
     readings: dict[int, list[str]] = field(default_factory=dict)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     ready: asyncio.Event = field(default_factory=asyncio.Event)  # while unset, preflight does not end
+    hold_at: tuple[int, ...] = ()  # the ordinals of calls that unset the gate, so that a test can catch up with them
     calls: list[tuple[str, CallOrder]] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
     notes: list[tuple[str, str]] = field(default_factory=list)
@@ -75,6 +81,8 @@ class Stubs:
     done: set[int] = field(default_factory=set)
     parked: dict[int, tuple[bool, int]] = field(default_factory=dict)  # passing or not, and after which pass
     analyses: int = 0
+    worst_usd: float = 0.0  # what a call may cost at worst
+    shares: list[ShareNote] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.gate.set()
@@ -85,8 +93,9 @@ class Stubs:
         return [order for name, order in self.calls if order.number == number and name == ANALYSE]
 
     @activity.defn(name=PREFLIGHT)
-    async def preflight(self, key: SessionKey) -> None:
+    async def preflight(self, key: SessionKey) -> Checked:
         await self.ready.wait()
+        return Checked(spent_usd=COST_USD * len(self.done))
 
     @activity.defn(name=READ_PLAN)
     async def read_plan(self, request: PlanRequest) -> PlanPage:
@@ -98,7 +107,7 @@ class Stubs:
         }
         done = [number for number in numbers if number in self.done]
         todo = tuple(
-            Planned(number=number, model=MODEL, label=self.label.format(number=number))
+            Planned(number=number, model=MODEL, label=self.label.format(number=number), worst_usd=self.worst_usd)
             for number in numbers
             if number not in self.done and number not in held
         )
@@ -127,6 +136,9 @@ class Stubs:
 
     async def _call(self, name: str, order: CallOrder, outcomes: dict[int, list[CallOutcome]]) -> CallOutcome:
         self.calls.append((name, order))
+        self.events.append(f"asked {order.number}")
+        if len(self.calls) in self.hold_at:
+            self.gate.clear()
         self.running += 1
         self.most = max(self.most, self.running)
         try:
@@ -184,6 +196,10 @@ class Stubs:
     async def note_status(self, note: StatusNote) -> None:
         self.notes.append((note.status, note.reason))
 
+    @activity.defn(name=NOTE_SHARES)
+    async def note_shares(self, note: ShareNote) -> None:
+        self.shares.append(note)
+
 
 Handle = WorkflowHandle[ExperimentWorkflow, SealOutcome]
 
@@ -197,11 +213,11 @@ async def serving(
     own = {} if session_workflow is ExperimentWorkflow else {"workflow_runner": UnsandboxedWorkflowRunner()}
     steps = [
         *(stubs.preflight, stubs.read_plan, stubs.extract, stubs.project),
-        *(stubs.calculate, stubs.synthesise, stubs.seal, stubs.note_status),
+        *(stubs.calculate, stubs.synthesise, stubs.seal, stubs.note_status, stubs.note_shares),
     ]
     calls = [stubs.analyse, stubs.extract_by_model]
     workers = deque([Worker(client, task_queue=queue, workflows=workflows, activities=steps, build_id="stubs", **own)])
-    for model in (MODEL, READER):
+    for model in (MODEL, READER, SECOND):
         name = queue_of_model(queue, model)
         many = MOST_CALLS
         workers.append(
@@ -218,7 +234,13 @@ async def serving(
 
 
 def session_start(
-    name: str, *, analyses: int, batch_size: int = 150, concurrency: int = 4, extraction_model: str | None = None
+    name: str,
+    *,
+    analyses: int,
+    batch_size: int = 150,
+    concurrency: int = 4,
+    extraction_models: tuple[str, ...] = (),
+    **more: Any,
 ) -> SessionStart:
     """Return what a session of that name is started with."""
     return SessionStart(
@@ -229,7 +251,8 @@ def session_start(
         concurrency=concurrency,
         call_timeout_s=60.0,
         models=(MODEL,),
-        extraction_model=extraction_model,
+        extraction_models=extraction_models,
+        **more,
     )
 
 
@@ -255,3 +278,25 @@ async def until(condition: Any, what: str, timeout_s: float = 60.0) -> None:
                 await asyncio.sleep(0.01)
     except TimeoutError:
         raise AssertionError(f"it never came about that {what}") from None
+
+
+@asynccontextmanager
+async def session(client: Client, stubs: Stubs, **settings: Any) -> AsyncIterator[Handle]:
+    """Serve and begin a session; it is terminated if the test leaves it running."""
+    start = session_start(next(NAMES), **settings)
+    stubs.analyses = start.analyses
+    async with running(client, stubs, start) as handle:
+        yield handle
+
+
+@asynccontextmanager
+async def running(
+    client: Client, stubs: Stubs, start: SessionStart, session_workflow: type[ExperimentWorkflow] = ExperimentWorkflow
+) -> AsyncIterator[Handle]:
+    async with serving(client, start.queue, stubs, session_workflow):
+        handle = await begin(client, start)
+        try:
+            yield handle
+        finally:
+            if (await handle.describe()).close_time is None:
+                await handle.terminate("the test is over")

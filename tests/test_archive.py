@@ -8,10 +8,12 @@ import sys
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from discernus.llm.calls import ModelRequest
+from discernus.llm.calls import ModelRequest, Usage
+from discernus.llm.errors import CallFailed
 from discernus.sessions import layout
 from discernus.sessions import store as store_module
 from discernus.sessions.archive import Archive, ArchiveDamaged, Intent, UnderWay
@@ -20,7 +22,7 @@ from discernus.sessions.owners import HOST, Owner
 from discernus.sessions.progress import ProgressReader
 from discernus.sessions.session import Session
 from discernus.sessions.store import LocalStore
-from discernus.stages.records import all_calls, totals
+from discernus.stages.records import all_calls
 from tests.stand_ins import answer, failure, opened, question
 from tests.test_store import Disk, wait_until
 
@@ -237,8 +239,7 @@ def test_a_rivals_late_answer_is_kept_and_costed_and_never_scored(
     if late != "first":
         assert archive.store.get(CALL.rival("response", 1)) == b"late"
     session = Session(archive.store.path(""))  # type: ignore[attr-defined]
-    counted = totals(session)
-    assert (counted.calls, counted.cost_usd, counted.unpriced) == (2, 0.75, 0)
+    assert sorted(call.cost_usd or 0 for call in all_calls(session)) == [0.25, 0.5]
     assert archive.store.names(layout.INTENTS) == []
 
 
@@ -264,8 +265,8 @@ def test_two_answers_that_race_to_the_commit_are_both_counted_once(
     assert found is not None
     assert (found[1], found[0].attempt) == ("fast", 2)
     assert archive.store.get(CALL.rival("response", 1)) == b"slow"
-    counted = totals(Session(archive.store.path("")))  # type: ignore[attr-defined]
-    assert (counted.calls, counted.cost_usd) == (2, 0.75)
+    calls = all_calls(Session(archive.store.path("")))  # type: ignore[attr-defined]
+    assert sorted(call.cost_usd or 0 for call in calls) == [0.25, 0.5]
 
 
 @pytest.mark.parametrize("refused", range(1, 7))
@@ -359,6 +360,97 @@ def test_what_came_instead_of_an_answer_is_kept_and_settles_the_intent(archive: 
     assert claim(archive, owner).attempt == 3
 
 
+def paid_failure(**changes: Any) -> CallFailed:
+    known: dict[str, Any] = {
+        "status": 200,
+        "body": '{"choices": [], "usage": {}}',
+        "usage": Usage(prompt_tokens=100, completion_tokens=0),
+        "cost_usd": 0.25,
+        "price_source": "a price list",
+        "request_as_sent": {"model": "scribe", "messages": [{"role": "user", "content": "[31 characters]"}]},
+        "started_at": datetime.now(UTC),
+        "latency_ms": 12.5,
+    }
+    return CallFailed("malformed_answer", "model 'openai/scribe' sent no text", **{**known, **changes})
+
+
+def test_a_failed_calls_question_and_reply_can_be_put_together_again_from_disk(archive: Archive, owner: Owner) -> None:
+    failed = paid_failure()
+    archive.record_failure(CALL, claim(archive, owner), question(), failed)
+    asked = json.loads(archive.store.get(CALL.request))
+    texts = [archive.store.get(layout.message(message["content_sha256"])).decode() for message in asked["messages"]]
+    assert texts == [message.content for message in question().messages]
+    assert (asked["model"], asked["parameters"], asked["as_sent"]) == (
+        "openai/scribe",
+        {"seed": 7},
+        failed.request_as_sent,
+    )
+    (error,) = archive.failures(CALL)
+    assert (error["body"], error["status"]) == (failed.body, 200)
+    assert error["request_as_sent"] == failed.request_as_sent
+    assert datetime.fromisoformat(error["started_at"]) == failed.started_at
+    assert error["latency_ms"] == 12.5
+
+
+def test_what_a_failure_cost_is_kept_with_it(archive: Archive, owner: Owner) -> None:
+    archive.record_failure(CALL, claim(archive, owner), question(), paid_failure())
+    archive.record_failure(CALL, claim(archive, owner), question(), failure("server_error"))
+    paid, free = archive.failures(CALL)
+    assert (paid["cost_usd"], paid["price_source"], paid["usage"]["prompt_tokens"]) == (0.25, "a price list", 100)
+    assert (free["cost_usd"], free["price_source"], free["usage"], free["latency_ms"]) == (None, None, None, None)
+
+
+def test_after_a_failure_the_request_on_record_is_the_one_that_was_answered(
+    archive: Archive, owner: Owner, tmp_path: Path
+) -> None:
+    archive.record_failure(CALL, claim(archive, owner), question(), paid_failure())
+    slow = claim(archive, Owner(tmp_path / "owners"))
+    overdue(archive, slow)
+    sent = {"model": "scribe", "seed": 7}
+    archive.commit(CALL, claim(archive, owner), question(), answer("the answer", request_as_sent=sent))
+    archive.commit(CALL, slow, question(), answer("a rival's", request_as_sent={"model": "scribe"}))
+    found = archive.look_up(CALL, KEY)
+    assert found is not None
+    assert found[1] == "the answer"
+    assert json.loads(archive.store.get(CALL.request))["as_sent"] == sent
+    assert archive.failures(CALL)[0]["request_as_sent"] == paid_failure().request_as_sent
+
+
+def test_a_failure_that_the_disk_would_not_take_is_written_by_repeating_it(
+    archive: Archive, owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    intent = claim(archive, owner)
+    real = LocalStore.put
+    refusals = iter([OSError(28, "No space left on device")])
+
+    def put(self: LocalStore, name: str, data: bytes, *, durable: bool = True) -> None:
+        for refused in refusals:
+            raise refused
+        real(self, name, data, durable=durable)
+
+    monkeypatch.setattr(LocalStore, "put", put)
+    with pytest.raises(OSError, match="No space"):
+        archive.record_failure(CALL, intent, question(), paid_failure())
+    assert archive.read_intent(CALL.intent(1)) is not None
+    archive.record_failure(CALL, intent, question(), paid_failure())
+    assert len(archive.failures(CALL)) == 1
+    assert archive.store.exists(CALL.request)
+
+
+def test_marks_and_a_substitution_are_on_record_and_older_records_have_neither(archive: Archive, owner: Owner) -> None:
+    marked = answer("<script>", substituted=True, marks=("active_content",))
+    archive.commit(CALL, claim(archive, owner), question(), marked)
+    found = archive.look_up(CALL, KEY)
+    assert found is not None
+    assert (found[0].substituted, found[0].marks) == (True, ("active_content",))
+    older = json.loads(archive.store.get(CALL.metadata))
+    del older["substituted"], older["marks"]
+    archive.store.put(CALL.metadata, json.dumps(older).encode())
+    found = archive.look_up(CALL, KEY)
+    assert found is not None
+    assert (found[0].substituted, found[0].marks) == (False, ())
+
+
 def test_failures_are_counted_over_an_attempt_that_is_in_doubt(archive: Archive, owner: Owner, tmp_path: Path) -> None:
     archive.record_failure(CALL, claim(archive, owner), question(), failure("server_error"))
     with Owner(tmp_path / "owners") as other:
@@ -404,4 +496,4 @@ def test_progress_is_read_over_metadata_that_cannot_be(tmp_path: Path, owner: Ow
     archived(session.archive, owner, Call(2), "two")
     session.store.put(Call(1).metadata, b"{")
     standing = ProgressReader(session, owner).read()
-    assert (standing.calls, standing.cost_usd) == (1, 0.01)
+    assert (standing.calls, standing.cost_usd, standing.unpriced) == (2, 0.01, 1)

@@ -1,12 +1,14 @@
 """Reading whole experiments: everything wrong in all files at once, freezing them, and finding what has changed."""
 
 import json
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
+from discernus.canonical import canonical_json
 from discernus.experiments.definition import Definition, read_definition
-from discernus.experiments.experiment import ModelSettings
+from discernus.experiments.experiment import DataPolicy, ModelSettings
 from discernus.experiments.experiment_file import read_experiment
 from discernus.experiments.freezing import SnapshotDamaged, differences, freeze, thaw
 from discernus.experiments.location import ExperimentNotFound, find_experiment, project_of
@@ -91,14 +93,18 @@ runs_per_model: 2
 parameters:
   default: {temperature: 0, max_tokens: 900}
   gemini/gemini-2.5-pro: {reasoning: low}
+fallback_models:
+  openai/gpt-4o: [gemini/gemini-2.5-pro, azure/gpt-4o]
+allow_substitution: true
 extraction_model: gemini/gemini-2.5-flash
-synthesis_model: gemini/gemini-2.5-pro
+synthesis_model: default
 hypotheses: ["It thunders.", {name: calm, text: "It is calm."}, {H9: "It rains."}]
 statistical_plan:
   - {hypothesis: H1, test: welch, variables: [storm_score, balance], grouping_variable: group}
 budget_usd: 2.5
 concurrency: 4
 pin_versions: true
+data_policy: {sensitivity: personal, vendors: [gemini, openai], regions: [eu], retention: none}
 """
     experiment = read_definition(experiment_in(tmp_path / "weather", with_settings(settings))).experiment
     assert experiment.variants == ("brief", "default")
@@ -109,7 +115,12 @@ pin_versions: true
     )
     assert (experiment.extraction_model, experiment.synthesis_model) == (
         "gemini/gemini-2.5-flash",
-        "gemini/gemini-2.5-pro",
+        "default",
+    )
+    assert experiment.fallback_models == {"openai/gpt-4o": ("gemini/gemini-2.5-pro", "azure/gpt-4o")}
+    assert experiment.allow_substitution is True
+    assert experiment.data_policy == DataPolicy(
+        sensitivity="personal", vendors=("gemini", "openai"), regions=("eu",), retention="none"
     )
     assert [(each.name, each.text) for each in experiment.hypotheses] == [
         ("H1", "It thunders."),
@@ -120,13 +131,57 @@ pin_versions: true
     assert (experiment.budget_usd, experiment.concurrency, experiment.pin_versions) == (2.5, 4, True)
 
 
-def test_limits_that_are_not_enforced_are_said_where_a_model_costs_money(tmp_path: Path) -> None:
-    limits = "budget_usd: 2\npin_versions: true\nmodels: [{}]\n"
-    priced = experiment_in(tmp_path / "priced", with_settings(limits.format("openai/gpt-4o")))
-    offline = experiment_in(tmp_path / "offline", with_settings(limits.format("offline/lexicon")))
-    said = [warning.what for warning in read_definition(priced).warnings]
-    assert [what.split(" is recorded")[0] for what in said] == ["the budget", "pinning"]
-    assert read_definition(offline).warnings == ()
+def test_what_stands_in_for_a_model_is_nothing_unless_it_is_written(tmp_path: Path) -> None:
+    experiment = read_definition(experiment_in(tmp_path / "weather")).experiment
+    assert (experiment.fallback_models, experiment.allow_substitution, experiment.data_policy) == ({}, False, None)
+
+
+def test_one_list_of_fallbacks_is_for_every_model_that_can_fail(tmp_path: Path) -> None:
+    settings = "models: [offline/lexicon, openai/gpt-4o, gemini/gemini-2.5-flash]\nfallback_models: [a/b, c/d]"
+    experiment = read_definition(experiment_in(tmp_path / "weather", with_settings(settings))).experiment
+    assert experiment.fallback_models == {
+        "openai/gpt-4o": ("a/b", "c/d"),
+        "gemini/gemini-2.5-flash": ("a/b", "c/d"),
+    }
+
+
+def test_a_fallback_is_asked_with_settings_of_its_own_where_it_has_any(tmp_path: Path) -> None:
+    settings = (
+        "models: [{model: openai/gpt-4o, seed: 7}]\nfallback_models: [a/b, c/d]\n"
+        "parameters:\n  default: {max_tokens: 900}\n  a/b: {temperature: 1}"
+    )
+    experiment = read_definition(experiment_in(tmp_path / "weather", with_settings(settings))).experiment
+    assert experiment.parameters == {
+        "openai/gpt-4o": ModelSettings(max_tokens=900, seed=7),
+        "a/b": ModelSettings(max_tokens=900, temperature=1),
+    }
+    assert experiment.models == ("openai/gpt-4o",)
+
+
+def test_models_of_the_command_line_keep_their_fallbacks_and_are_never_their_own(tmp_path: Path) -> None:
+    folder = experiment_in(tmp_path / "weather", with_settings("fallback_models: [a/b, c/d]"))
+    assert read_definition(folder, models=["a/b", "e/f"]).experiment.fallback_models == {
+        "a/b": ("c/d",),
+        "e/f": ("a/b", "c/d"),
+    }
+    assert read_definition(folder, models=["offline/lexicon"]).experiment.fallback_models == {}
+    by_model = with_settings("fallback_models:\n  gemini/gemini-2.5-flash: [a/b]")
+    other = experiment_in(tmp_path / "other", by_model)
+    assert read_definition(other, models=["e/f"]).experiment.fallback_models == {}
+    assert read_definition(other).experiment.fallback_models == {"gemini/gemini-2.5-flash": ("a/b",)}
+
+
+def test_a_policy_without_vendors_is_read_as_permitting_none(tmp_path: Path) -> None:
+    experiment = read_definition(
+        experiment_in(tmp_path / "weather", with_settings("data_policy: {vendors: []}"))
+    ).experiment
+    assert experiment.data_policy == DataPolicy(vendors=())
+
+
+def test_a_policy_that_is_misspelt_inside_is_an_error_in_the_older_form_too(tmp_path: Path) -> None:
+    older = with_settings("data_policy: {vendor: [gemini]}", OLDER)
+    errors = [problem for problem in refused(experiment_in(tmp_path / "older", older)) if problem.severity == "error"]
+    assert [problem.cure for problem in errors] == ["did you mean 'vendors'?"]
 
 
 def test_the_published_experiment_runs_unchanged_with_warnings(shared: Path) -> None:
@@ -182,6 +237,32 @@ def test_values_of_the_command_line_stand_before_those_of_the_file(tmp_path: Pat
         ("budget_usd: .nan", "budget_usd", "'budget_usd' is nan", "0 or more"),
         ("budget_usd: ten", "budget_usd", "'budget_usd' is 'ten'", "US dollars"),
         ("pin_versions: 1", "pin_versions", "'pin_versions' is 1", "true"),
+        ("allow_substitution: sometimes", "allow_substitution", "is 'sometimes'", "true"),
+        ("fallback_models: a/b", "fallback_models", "neither a list nor a mapping", "[<model>]"),
+        ("fallback_models:\n  - a/b\n  - a b", "- a b", "has a space", "ab"),
+        ("fallback_models:\n  - a/b\n  - c/d\n  - a/b", "- a/b", "'a/b' is listed twice", "keep the first"),
+        ("fallback_models:\n  - a/b\n  - default", "- default", "'default' is not the name of a model", "gemini"),
+        (
+            "models: [a/b, c/d]\nfallback_models:\n  - e/f\n  - c/d",
+            "  - c/d",
+            "'c/d' is listed as its own",
+            "a list for",
+        ),
+        ("models: [a/b]\nfallback_models:\n  a/b:\n    - c/d\n    - a/b", "- a/b", "listed as its own", "take it out"),
+        ("models: [a/b]\nfallback_models:\n  a/b: c/d", "a/b: c/d", "'a/b' has no list of fallbacks", "a/b: [<model>]"),
+        ("models: [a/b]\nfallback_models:\n  a/d: [c/d]", "a/d: ", "for 'a/d', which is not in models", "'a/b'"),
+        ("models: [default]", "models", "'default' is not the name of a model", "gemini"),
+        ("data_policy:", "data_policy", "'data_policy' says nothing", "sensitivity, vendors, regions, retention"),
+        ("data_policy: {}", "data_policy", "'data_policy' says nothing", "or take it out"),
+        ("data_policy: strict", "data_policy", "'data_policy' says nothing", "or take it out"),
+        ("data_policy:\n  region: [eu]", "region: [eu]", "'region' is not a rule", "'regions'"),
+        ("data_policy:\n  sensitivity: 3", "sensitivity", "'sensitivity' is 3, not text", "personal"),
+        ("data_policy:\n  retention: no", "retention", "'retention' is False, not text", "retention: none"),
+        ("data_policy:\n  vendors: gemini", "vendors", "'vendors' is not a list", "[gemini, vertex_ai]"),
+        ("data_policy:\n  vendors:", "vendors", "'vendors' is not a list", "[gemini, vertex_ai]"),
+        ("data_policy:\n  regions: []", "regions", "'regions' is not a list", "[eu"),
+        ("data_policy:\n  regions:\n    - eu\n    - no", "- no", "False is not a name", "in quotes"),
+        ("data_policy:\n  vendors:\n    - openai/gpt-4o", "- openai/", "is a model, and not a vendor", "slash: openai"),
         ("title: [a]", "title", "'title' is not text", "quotes"),
         ("extraction_model: a b", "extraction_model", "has a space", "ab"),
         ("synthesis_model: 7", "synthesis_model", "7 is not the name", "gemini"),
@@ -400,12 +481,52 @@ def test_every_change_that_matters_is_put_in_words(tmp_path: Path) -> None:
         "model 'offline/lexicon' has been added",
         "variant 'brief' has been added",
         "parameters of model 'gemini/gemini-2.5-flash': the vendor's defaults → temperature 0.0",
-        "extraction_model: none → a/b",
+        "extraction_model: not set → a/b",
         "corpus.csv has changed for document 'one' (group)",
         "document 'three' has been added",
         "document 'two' has been removed",
         "the text of document 'one' has changed",
     )
+
+
+def test_a_change_of_who_may_answer_and_who_may_see_the_texts_is_put_in_words(tmp_path: Path) -> None:
+    before = "parameters: {a/b: {seed: 1}}\nfallback_models: [a/b]\ndata_policy: {vendors: [gemini], retention: none}"
+    folder = experiment_in(tmp_path / "weather", with_settings(before))
+    frozen = thaw(frozen_files(folder)[1].__getitem__)
+    assert differences(frozen, read_definition(folder)) == ()
+    after = (
+        "models: [gemini/gemini-2.5-flash, e/f]\nparameters: {a/b: {seed: 2}}\n"
+        "fallback_models: [a/b, c/d]\nallow_substitution: true\npin_versions: true\n"
+        "synthesis_model: default\ndata_policy: {vendors: [], regions: [eu]}"
+    )
+    (folder / "experiment.md").write_text(with_settings(after))
+    assert differences(frozen, read_definition(folder)) == (
+        "the text of experiment.md has changed",
+        "model 'e/f' has been added",
+        "parameters of model 'a/b': seed 1 → seed 2",
+        "fallbacks of model 'gemini/gemini-2.5-flash': a/b → a/b, c/d",
+        "synthesis_model: not set → default",
+        "allow_substitution: false → true",
+        "pin_versions: false → true",
+        "data_policy, vendors: [gemini] → []",
+        "data_policy, regions: not set → [eu]",
+        "data_policy, retention: none → not set",
+    )
+    (folder / "experiment.md").write_text(EXPERIMENT)
+    assert "fallbacks of model 'gemini/gemini-2.5-flash': a/b → none" in differences(frozen, read_definition(folder))
+
+
+def test_a_session_frozen_before_these_settings_existed_is_read_as_without_them(tmp_path: Path) -> None:
+    folder = experiment_in(tmp_path / "weather")
+    definition, files = frozen_files(folder)
+    manifest = json.loads(files["corpus_manifest.json"])
+    for key in ("fallback_models", "allow_substitution", "data_policy"):
+        del manifest["experiment"][key]
+    del manifest["manifest_sha256"]
+    manifest["manifest_sha256"] = sha256(canonical_json(manifest)).hexdigest()
+    earlier = {**files, "corpus_manifest.json": json.dumps(manifest).encode()}
+    assert thaw(earlier.__getitem__) == definition
+    assert differences(thaw(earlier.__getitem__), read_definition(folder)) == ()
 
 
 def test_an_experiment_is_found_by_name_by_project_and_by_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,8 @@ import psutil
 import pytest
 
 from benchmarks.make_experiment import document_text, make_experiment, schema
-from tests.fake_vendor import NOT_A_KEY, REPOSITORY, FakeVendor
+from tests.fake_vendor import NOT_A_KEY, REPOSITORY, Bill, FakeVendor
+from tests.fake_vendor.service_account import TOKEN, TOKEN_PATH
 
 SCHEMA = {
     "tone": "string",
@@ -31,6 +34,15 @@ SCHEMA = {
 }
 SPEECH = "The mill stands idle again. We counted every coin we had. Nobody in this hall was told why. We shall ask."
 VENDORS = ("openai", "anthropic", "gemini")
+PATHS = {
+    "openai": "/v1/chat/completions",
+    "anthropic": "/v1/messages",
+    "gemini": "/v1beta/models/{model}:generateContent",
+    "vertex_ai": "/v1/projects/p/locations/l/publishers/google/models/{model}:generateContent",
+    "ollama_chat": "/api/chat",
+    "openrouter": "/api/v1/chat/completions",
+    "hosted_vllm": "/vllm/v1/chat/completions",
+}
 
 
 @pytest.fixture(scope="module")
@@ -60,11 +72,28 @@ def analysis(document: str = SPEECH) -> list[dict[str, str]]:
     return [{"role": "system", "content": asked}, {"role": "user", "content": document}]
 
 
-def post(vendor: FakeVendor, messages: list[dict[str, str]], key: str | None = None) -> tuple[int, dict[str, str], Any]:
-    connection = http.client.HTTPConnection(vendor.base_url.removeprefix("http://"), timeout=10)
+Said = tuple[int, dict[str, str], Any]  # status, headers, body
+
+
+def post(
+    vendor: FakeVendor,
+    messages: list[dict[str, str]],
+    key: str | None = None,
+    of: str = "openai",
+    model: str = "scribe",
+) -> Said:
     headers = {"Idempotency-Key": key} if key else {}
-    body = json.dumps({"model": "scribe", "messages": messages})
-    connection.request("POST", "/v1/chat/completions", body, headers)
+    if of == "vertex_ai":
+        headers["Authorization"] = f"Bearer {TOKEN}"
+    if of in ("gemini", "vertex_ai"):
+        contents = [{"role": "user", "parts": [{"text": message["content"]}]} for message in messages]
+        return send(vendor, PATHS[of].format(model=model), {"contents": contents}, headers)
+    return send(vendor, PATHS[of], {"model": model, "messages": messages}, headers)
+
+
+def send(vendor: FakeVendor, path: str, body: dict[str, Any], headers: dict[str, str]) -> Said:
+    connection = http.client.HTTPConnection(vendor.base_url.removeprefix("http://"), timeout=10)
+    connection.request("POST", path, json.dumps(body), headers)
     answer = connection.getresponse()
     said = answer.read()
     connection.close()
@@ -136,14 +165,17 @@ async def test_a_blocked_answer_says_so_in_its_finish_reason(litellm: Any, vendo
     assert not response.choices[0].message.content
 
 
-async def test_litellm_finds_the_vendor_by_its_environment(
-    litellm: Any, vendor: FakeVendor, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("of", PATHS)
+async def test_litellm_finds_every_vendor_by_the_environment_alone(
+    litellm: Any, vendor: FakeVendor, monkeypatch: pytest.MonkeyPatch, of: str
 ) -> None:
-    for name, value in vendor.env().items():
+    variables = vendor.env() | (vendor.vertex_env() if of == "vertex_ai" else {})
+    for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    for model in ("openai/scribe", "anthropic/scribe", "gemini/scribe", "ollama_chat/scribe"):
-        response = await litellm.acompletion(model=model, messages=analysis(), timeout=10, num_retries=0, max_retries=0)
-        assert list(json.loads(response.choices[0].message.content)) == list(SCHEMA)
+    name = f"{of}/gemini-scribe"  # LiteLLM takes Vertex AI's other models elsewhere
+    response = await litellm.acompletion(model=name, messages=analysis(), timeout=10, num_retries=0, max_retries=0)
+    assert list(json.loads(response.choices[0].message.content)) == list(SCHEMA)
+    assert (vendor.journal()[-1].vendor, vendor.journal()[-1].model) == (of, "gemini-scribe")
 
 
 def test_the_same_run_gets_the_same_answer_and_another_run_a_near_one(vendor: FakeVendor) -> None:
@@ -251,6 +283,231 @@ def test_the_limiter_serves_what_it_allows_and_says_how_long_to_wait(vendor: Fak
     assert 1 <= int(results[3][1]["retry-after"]) <= 30
 
 
+def test_a_limit_is_free_again_when_it_said_so(vendor: FakeVendor) -> None:
+    vendor.control(requests_per_window=1, window_s=0.2)
+    assert post(vendor, analysis())[0] == 200
+    status, headers, _ = post(vendor, analysis())
+    assert status == 429
+    time.sleep(int(headers["retry-after-ms"]) / 1000)
+    assert post(vendor, analysis())[0] == 200
+
+
+def test_tokens_are_limited_like_requests_and_each_model_by_itself(vendor: FakeVendor) -> None:
+    vendor.control(tokens_per_window=1000, window_s=30)
+    spent = 0
+    results: list[Said] = []
+    while not results or results[-1][0] == 200:
+        results.append(post(vendor, analysis()))
+        if results[-1][0] == 200:
+            spent += results[-1][2]["usage"]["total_tokens"]
+            assert results[-1][1]["x-ratelimit-remaining-tokens"] == str(max(1000 - spent, 0))
+    status, headers, said = results[-1]
+    assert len(results) > 2
+    assert (status, said["error"]["type"]) == (429, "tokens")
+    assert headers["x-ratelimit-limit-tokens"] == "1000"
+    assert "x-ratelimit-limit-requests" not in headers
+    assert post(vendor, analysis(), model="other")[0] == 200
+    assert vendor.stats()["429 openai/scribe"] >= 1
+    assert "429 openai/other" not in vendor.stats()
+
+
+def test_each_vendor_tells_of_its_limits_in_its_own_way(vendor: FakeVendor) -> None:
+    vendor.control(requests_per_window=1, window_s=90)
+    told = {of: (post(vendor, analysis(), of=of), post(vendor, analysis(), of=of)) for of in PATHS}
+    assert {(first[0], second[0]) for first, second in told.values()} == {(200, 429)}
+    now = datetime.now(UTC)
+
+    headers = told["openai"][0][1]
+    assert headers["x-ratelimit-remaining-requests"] == "0"
+    assert headers["x-ratelimit-reset-requests"].startswith("1m")
+
+    headers = told["anthropic"][0][1]
+    assert headers["anthropic-ratelimit-requests-limit"] == "1"
+    assert headers["anthropic-ratelimit-requests-remaining"] == "0"
+    reset = datetime.fromisoformat(headers["anthropic-ratelimit-requests-reset"])
+    assert 0 < (reset - now).total_seconds() <= 90
+
+    _, headers, said = told["gemini"][1]
+    details = {detail["@type"].rpartition(".")[2]: detail for detail in said["error"]["details"]}
+    assert not any("ratelimit" in name or name == "retry-after" for name in headers)
+    assert details["QuotaFailure"]["violations"][0]["quotaValue"] == "1"
+    assert 0 < float(details["RetryInfo"]["retryDelay"].removesuffix("s")) <= 90
+
+    _, headers, said = told["openrouter"][1]
+    assert int(said["error"]["metadata"]["headers"]["X-RateLimit-Reset"]) / 1000 > now.timestamp()
+    assert 0 < (parsedate_to_datetime(told["hosted_vllm"][1][1]["retry-after"]) - now).total_seconds() <= 92
+    assert all("retry-after" in told[of][1][1] for of in ("openai", "anthropic", "openrouter", "ollama_chat"))
+
+
+@pytest.mark.parametrize("of", PATHS)
+def test_a_vendor_that_is_told_to_be_silent_about_limits_only_asks_to_wait(vendor: FakeVendor, of: str) -> None:
+    vendor.control(requests_per_window=1, limit_headers=False)
+    results = [post(vendor, analysis(), of=of) for _ in range(2)]
+    assert [status for status, _, _ in results] == [200, 429]
+    assert not any("ratelimit" in name for _, headers, _ in results for name in headers)
+    assert "quotaValue" not in json.dumps(results[1][2])
+    assert "retry-after" in results[1][1] or "retryDelay" in json.dumps(results[1][2])
+
+
+def test_a_model_that_is_down_takes_nothing_and_works_again_when_it_is_up(vendor: FakeVendor) -> None:
+    vendor.control(down={"openai/scribe": "status_503"}, requests_per_window=1)
+    assert [post(vendor, analysis())[0] for _ in range(3)] == [503, 503, 503]
+    assert post(vendor, analysis(), model="other")[0] == 200
+    vendor.control(down={"scribe": "connection"})
+    with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
+        post(vendor, analysis())
+    assert (vendor.journal()[-1].event, vendor.journal()[-1].fault) == ("fault", "connection")
+    vendor.control(down={})
+    assert post(vendor, analysis())[0] == 200
+
+
+def test_a_model_may_answer_under_another_name(vendor: FakeVendor) -> None:
+    vendor.control(answers_as={"openai/scribe": "scribe-turbo"})
+    assert post(vendor, analysis())[2]["model"] == "scribe-turbo"
+    assert post(vendor, analysis(), model="other")[2]["model"] == "other-2026-01-01"
+    assert post(vendor, analysis(), of="anthropic")[2]["model"] == "scribe-2026-01-01"
+
+
+# what is billed
+
+LONG = (
+    "The same instructions for every text, word for word. " * 40
+)  # 2120 characters, more than four steps of 128 tokens
+
+
+def test_a_beginning_that_the_model_has_seen_is_billed_as_cached(vendor: FakeVendor) -> None:
+    vendor.control(prompt_cache=True)
+
+    def cached(of: str, document: str, model: str = "scribe") -> int:
+        messages = [{"role": "user", "content": LONG}, {"role": "user", "content": document}]
+        assert post(vendor, messages, of=of, model=model)[0] == 200
+        return vendor.answers()[-1].cached_tokens or 0
+
+    assert [cached("openai", document) for document in ("One text.", "Another text.", "A third one.")] == [0, 512, 512]
+    assert cached("openai", "One text.", model="other") == 0
+    assert [cached("ollama_chat", "One text.") for _ in range(2)] == [0, 0]  # nobody is billed for a model of one's own
+
+
+def test_each_vendor_counts_cached_and_reasoning_tokens_in_its_own_words(vendor: FakeVendor) -> None:
+    vendor.control(prompt_cache=True, reasoning_tokens=70)
+    prompt = [{"role": "user", "content": LONG}]
+    used = {}
+    for of in PATHS:
+        post(vendor, prompt, of=of)
+        said = post(vendor, prompt, of=of)[2]
+        used[of] = said.get("usage") or said.get("usageMetadata") or said
+    entry = vendor.answers()[-1]
+    prompt_tokens, completion_tokens = entry.prompt_tokens or 0, entry.completion_tokens or 0
+    for of in ("openai", "openrouter"):
+        assert used[of]["prompt_tokens"] == prompt_tokens
+        assert used[of]["completion_tokens"] == completion_tokens
+        assert used[of]["prompt_tokens_details"]["cached_tokens"] == 512
+        assert used[of]["completion_tokens_details"]["reasoning_tokens"] == 70
+    assert used["anthropic"]["input_tokens"] == prompt_tokens - 512
+    assert used["anthropic"]["cache_read_input_tokens"] == 512
+    assert used["anthropic"]["output_tokens"] == completion_tokens
+    for of in ("gemini", "vertex_ai"):
+        assert used[of]["promptTokenCount"] == prompt_tokens
+        assert used[of]["cachedContentTokenCount"] == 512
+        assert (used[of]["candidatesTokenCount"], used[of]["thoughtsTokenCount"]) == (completion_tokens - 70, 70)
+    assert (used["ollama_chat"]["prompt_eval_count"], used["ollama_chat"]["eval_count"]) == (
+        prompt_tokens,
+        completion_tokens,
+    )
+
+
+def test_the_bill_is_for_every_answer_that_was_written_whatever_it_said(tmp_path: Path) -> None:
+    faults = (
+        None,
+        "truncated",
+        "refusal",
+        "malformed",
+        "empty",
+        "content_filter",
+        "status_500",
+        "reset",
+        "error_in_200",
+    )
+    with FakeVendor(tmp_path, sequence=faults, reasoning_tokens=5) as vendor:
+        for _ in faults:
+            try:
+                post(vendor, analysis())
+            except (json.JSONDecodeError, http.client.IncompleteRead, ConnectionResetError):
+                continue
+        post(vendor, analysis(), of="anthropic")
+        bills = vendor.billed()
+        answers = [entry for entry in vendor.answers() if entry.vendor == "openai"]
+        assert bills.keys() == {"openai/scribe", "anthropic/scribe"}
+        assert bills["openai/scribe"] == Bill(
+            calls=6,
+            prompt_tokens=sum(entry.prompt_tokens or 0 for entry in answers),
+            completion_tokens=sum(entry.completion_tokens or 0 for entry in answers),
+            reasoning_tokens=30,
+        )
+        assert bills["openai/scribe"].prompt_tokens > 0
+
+
+def test_what_it_costs_goes_by_the_price_of_each_model(tmp_path: Path) -> None:
+    prices = {"scribe": {"input_usd": 1e-6, "output_usd": 4e-6, "cached_input_usd": 5e-7}}
+    with FakeVendor(tmp_path, prompt_cache=True, prices=prices) as vendor:
+        said = [post(vendor, [{"role": "user", "content": LONG}], of="openrouter")[2] for _ in range(2)]
+        bill = vendor.billed()["openrouter/scribe"]
+        assert (bill.calls, bill.cached_tokens) == (2, 512)
+        cost = (bill.prompt_tokens - 512) * 1e-6 + 512 * 5e-7 + bill.completion_tokens * 4e-6
+        assert vendor.cost_usd(prices) == pytest.approx(cost)
+        assert sum(answer["usage"]["cost"] for answer in said) == pytest.approx(cost)
+        post(vendor, analysis(), model="other")
+        with pytest.raises(KeyError, match="openai/other"):
+            vendor.cost_usd(prices)
+
+
+# what a vendor tells of itself
+
+
+@pytest.mark.parametrize(
+    ("of", "fault", "said"),
+    [
+        ("openai", "declined", lambda body: body["choices"][0]["message"]["refusal"]),
+        ("openai", "safety", lambda body: body["choices"][0]["finish_reason"] == "content_filter"),
+        ("anthropic", "declined", lambda body: body["stop_reason"] == "refusal" and not body["content"]),
+        ("gemini", "content_filter", lambda body: body["promptFeedback"]["blockReason"] and "candidates" not in body),
+        ("gemini", "safety", lambda body: body["candidates"][0]["finishReason"] == "SAFETY"),
+        ("vertex_ai", "declined", lambda body: "content" not in body["candidates"][0]),
+        ("ollama_chat", "declined", lambda body: "can't help" in body["message"]["content"]),
+    ],
+)
+def test_each_vendor_holds_back_an_answer_in_its_own_way(vendor: FakeVendor, of: str, fault: str, said: Any) -> None:
+    vendor.control(sequence=[fault])
+    status, _, body = post(vendor, analysis(), of=of)
+    assert status == 200
+    assert said(body)
+    assert (vendor.journal()[-1].event, vendor.journal()[-1].fault) == ("answer", fault)
+
+
+def test_each_vendor_tells_of_tier_and_version_what_the_real_one_does(vendor: FakeVendor) -> None:
+    told = {of: post(vendor, analysis(), of=of) for of in PATHS}
+    assert (told["openai"][2]["service_tier"], told["openai"][2]["system_fingerprint"]) == ("default", "fp_fake_2026")
+    assert told["openai"][1]["x-request-id"].startswith("req_")
+    assert told["anthropic"][1]["request-id"].startswith("req_")
+    assert told["anthropic"][2]["usage"]["service_tier"] == "standard"
+    assert told["gemini"][1]["x-gemini-service-tier"] == "standard"
+    assert told["vertex_ai"][2]["usageMetadata"]["trafficType"] == "ON_DEMAND"
+    assert {told[of][2]["modelVersion"] for of in ("gemini", "vertex_ai")} == {"scribe-2026-01-01"}
+    assert told["openrouter"][2]["id"].startswith("gen-")
+    assert not any("request-id" in name for of in ("gemini", "vertex_ai", "ollama_chat") for name in told[of][1])
+
+
+def test_vertex_ai_wants_the_token_that_its_token_endpoint_gives(vendor: FakeVendor) -> None:
+    path = PATHS["vertex_ai"].format(model="scribe")
+    body = {"contents": [{"role": "user", "parts": [{"text": SPEECH}]}]}
+    assert send(vendor, path, body, {})[0] == 401
+    token = send(vendor, TOKEN_PATH, {}, {})[2]["access_token"]
+    assert send(vendor, path, body, {"Authorization": f"Bearer {token}"})[0] == 200
+    vendor.control(revoked=True)
+    status, _, said = send(vendor, TOKEN_PATH, {}, {})
+    assert (status, said["error"]) == (400, "invalid_grant")
+
+
 def test_faults_depend_on_seed_and_content_not_on_order(tmp_path: Path) -> None:
     documents = [f"Text {n}." for n in range(30)]
 
@@ -315,6 +572,10 @@ def test_a_hang_is_never_answered(vendor: FakeVendor) -> None:
     connection.request("POST", "/v1/chat/completions", json.dumps({"model": "scribe", "messages": analysis()}))
     with pytest.raises(TimeoutError):
         connection.getresponse()
+    assert vendor.stats()["in_flight"] == 1
+    connection.close()
+    while vendor.stats()["in_flight"]:
+        time.sleep(0.01)
     assert vendor.journal()[-1].event == "request"
 
 

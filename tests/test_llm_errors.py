@@ -3,10 +3,12 @@
 import json
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import get_args
 
 import pytest
 
-from discernus.llm.errors import LONGEST_BODY, CallFailed, Reply, classify, retry_after_s
+from discernus.llm import errors
+from discernus.llm.errors import LONGEST_BODY, CallFailed, ErrorClass, Reply, classify, kind_of, retry_after_s
 from discernus.llm.secrets import redact
 
 GEMINI_RATE_LIMIT = {
@@ -38,7 +40,29 @@ def failed(status: int, body: object = "", **headers: str) -> CallFailed:
         (400, {"error": {"message": "Your credit balance is too low"}}, "quota", "permanent"),
         (400, {"error": {"message": "API key not valid. Please pass a valid API key."}}, "authentication", "permanent"),
         (401, "", "authentication", "permanent"),
+        (400, {"error": {"message": "You have reached your specified API usage limits."}}, "quota", "permanent"),
+        (
+            400,
+            {"error": {"message": "input was flagged", "metadata": {"flagged_input": "…"}}},
+            "refusal",
+            "recoverable",
+        ),
+        (
+            400,
+            {"error": {"message": "your prompt was flagged as violating our usage policy"}},
+            "refusal",
+            "recoverable",
+        ),
+        (400, {"error": {"message": "Output blocked by content filtering policy"}}, "refusal", "recoverable"),
+        (400, {"error": {"message": "User location is not supported for the API use."}}, "permission", "permanent"),
+        (400, {"error": {"message": "Limit reached on tokens per day (TPD): Limit 500000"}}, "quota", "permanent"),
+        (400, {"error": {"message": "ExceededBudget: User=ada over budget"}}, "budget", "permanent"),
+        (400, {"error": {"message": "google/gemini-9 is not a valid model ID"}}, "model_not_found", "permanent"),
+        (401, {"error": {"message": "key not allowed to access model."}}, "permission", "permanent"),
         (402, "", "quota", "permanent"),
+        (403, {"error": {"message": "Key limit exceeded (total limit)."}}, "quota", "permanent"),
+        (403, {"error": {"message": "This API method requires billing to be enabled."}}, "quota", "permanent"),
+        (404, {"error": "model 'llama9' not found, try pulling it first"}, "model_not_found", "permanent"),
         (403, "", "permission", "permanent"),
         (404, {"error": {"code": "model_not_found"}}, "model_not_found", "permanent"),
         (408, "", "timeout", "transient"),
@@ -50,11 +74,24 @@ def failed(status: int, body: object = "", **headers: str) -> CallFailed:
         (429, {"error": {"type": "tokens"}}, "rate_limit", "transient"),
         (429, {"error": {"type": "insufficient_quota"}}, "quota", "permanent"),
         (429, GEMINI_RATE_LIMIT, "rate_limit", "transient"),
+        (429, {"error": {"message": "Limit reached on requests per day (RPD): Limit 200"}}, "quota", "permanent"),
+        (429, {"error": {"message": "Limit reached on tokens per min (TPM): Limit 30000"}}, "rate_limit", "transient"),
+        (429, {"error": {"message": "Rate limit exceeded: free-models-per-day"}}, "quota", "permanent"),
+        (429, {"error": {"message": "You have exceeded your daily quota."}}, "quota", "permanent"),
+        (
+            429,
+            {"error": {"message": "Request too large for gpt-4o: Limit 9, Requested 12"}},
+            "context_too_long",
+            "recoverable",
+        ),
+        (429, {"error": {"message": "Too many tokens, please wait before trying again."}}, "rate_limit", "transient"),
         (429, {"error": {"details": [{"quotaId": "GenerateRequestsPerDayPerProject"}]}}, "quota", "permanent"),
         (500, "", "server_error", "transient"),
         (500, {"error": "model requires more system memory (9 GiB) than is available"}, "memory_error", "recoverable"),
         (502, "", "server_error", "transient"),
         (503, {"error": {"message": "The model is overloaded."}}, "overload", "transient"),
+        (503, {"error": "server busy, please try again. maximum pending requests exceeded"}, "overload", "transient"),
+        (503, {"error": {"message": "Slow down: your request rate grew too fast."}}, "overload", "transient"),
         (503, "", "server_error", "transient"),
         (504, "", "timeout", "transient"),
         (529, "", "overload", "transient"),
@@ -78,6 +115,49 @@ def test_only_what_a_person_must_cure_for_all_calls_stops_the_session() -> None:
     assert failed(402).stops_session
     assert not failed(403).stops_session
     assert not failed(404).stops_session
+
+
+def test_what_a_proxy_quotes_of_its_vendor_is_read_as_the_vendors_own_words() -> None:
+    quoted = {"error": {"message": f"litellm.RateLimitError: {json.dumps(GEMINI_RATE_LIMIT)}", "code": "429"}}
+    failure = failed(429, quoted)
+    assert (failure.error_class, failure.retry_after_s) == ("rate_limit", 34.5)
+    of_the_day = json.dumps({"error": {"details": [{"quotaId": "GenerateRequestsPerDayPerProject"}]}})
+    assert failed(429, {"error": {"message": of_the_day}}).error_class == "quota"
+
+
+def test_a_quarantine_is_passing_and_uses_up_no_attempt() -> None:
+    failure = CallFailed("quarantine", "model 'm' is left alone for 300 s", sent=False)
+    assert (failure.kind, failure.counts_as_attempt, failure.stops_session) == ("transient", False, False)
+
+
+def test_the_drawing_has_every_class() -> None:
+    drawn = (errors.__doc__ or "").splitlines()
+    for error_class in get_args(ErrorClass):
+        lines = [line for line in drawn if f" {error_class} " in line]
+        assert len(lines) == 1, error_class
+        above = [line for line in drawn[: drawn.index(lines[0])] if " ─ " in line][-1]
+        assert kind_of(error_class) in above
+
+
+@pytest.mark.parametrize(
+    ("words", "seconds"),
+    [
+        ("Please try again in 7m12s. Visit our page.", 432),
+        ("Please try again in 120ms", 0.12),
+        ("Please retry after 20 seconds.", 20),
+        ("No deployments available. Try again in 5 seconds. Passed model=x", 5),
+        ("Please retry in 34.07s.", 34.07),
+        ("Please try again in a while", None),
+        ("Please try again later", None),
+    ],
+)
+def test_a_wait_that_stands_in_the_words_alone_is_read(words: str, seconds: float | None) -> None:
+    assert failed(429, {"error": {"message": words}}).retry_after_s == seconds
+    assert failed(429, {"error": {"message": words}}, retry_after="3").retry_after_s == 3
+
+
+def test_a_wait_that_a_model_writes_about_is_no_wait() -> None:
+    assert failed(200, '{"choices": [{"text": "Please try again in 7m12s."').retry_after_s is None
 
 
 def test_the_wait_is_read_from_every_place_where_vendors_put_it() -> None:
@@ -143,7 +223,16 @@ def test_keys_are_removed_by_shape_and_by_value(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_failure_carries_neither_keys_nor_endless_bodies() -> None:
-    failure = failed(401, {"error": {"message": "Incorrect API key provided: sk-abc123def456ghi789"}, "x": "é" * 9000})
+    told = {"error": {"message": "Incorrect API key provided: sk-abc123def456ghi789"}, "x": "e" * 2 * LONGEST_BODY}
+    failure = failed(401, told)
     assert failure.body is not None
     assert "sk-abc" not in failure.body + failure.message + str(failure)
-    assert len(failure.body.encode()) <= LONGEST_BODY
+    assert len(failure.body.encode()) < LONGEST_BODY + 100
+    assert failure.body.endswith("bytes in all]")
+
+
+def test_the_body_of_an_ordinary_failure_and_of_a_paid_one_is_kept_whole() -> None:
+    page = f"<html>{'é' * 100_000}</html>"
+    assert failed(502, page).body == page
+    endless = "<html>" + "x" * 2 * LONGEST_BODY
+    assert failed(200, endless).body == endless

@@ -6,14 +6,17 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
 
-from discernus.llm import gateway
+from discernus.llm import gateway, wire
 from discernus.llm.calls import Message, ModelRequest
 from discernus.llm.errors import CallFailed
+from discernus.settings import Settings
 
 OPENAI_KEY = "sk-proj-thisisnotarealkey0001"
 ANTHROPIC_KEY = "anthropic-key-not-real-0002"
@@ -132,6 +135,7 @@ async def server() -> AsyncIterator[Vendor]:
 def vendor(server: Vendor, monkeypatch: pytest.MonkeyPatch) -> Vendor:
     server.bodies.clear()
     server.headers.clear()
+    monkeypatch.setattr(gateway, "_rules", None)
     server.reply = says(200, openai_answer())
     for name, value in {
         "OPENAI_API_KEY": OPENAI_KEY,
@@ -168,6 +172,9 @@ async def test_an_answer_comes_with_usage_cost_and_who_gave_it(vendor: Vendor) -
     assert (told["system_fingerprint"], told["service_tier"]) == ("fp_abc", "default")
     assert told["model_build_date"] is told["deployment_region"] is None
     assert told["parameters"] == {"temperature": 0.1, "seed": 7}
+    assert (told["capabilities"]["max_input_tokens"], told["capabilities"]["json_schema"]) == (128_000, True)
+    assert told["proxy"] is None
+    assert (answer.substituted, answer.limits, answer.marks) == (False, None, ())
 
 
 async def test_what_went_over_the_wire_is_kept_without_texts_and_secrets(vendor: Vendor) -> None:
@@ -244,6 +251,7 @@ async def test_an_answer_cut_off_at_the_limit_is_kept_with_its_reason(vendor: Ve
     answer = await gateway.complete(ask(), idempotency_key="key-1")
     assert answer.finish_reason == "length"
     assert len(answer.text) == 3_000_000
+    assert answer.marks == ("oversized", "truncated", "runaway")
 
 
 async def test_a_429_waits_as_long_as_it_is_told_and_uses_up_no_attempt(vendor: Vendor) -> None:
@@ -356,6 +364,133 @@ async def test_a_blocked_answer_is_a_refusal(vendor: Vendor) -> None:
     vendor.reply = says(200, {"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {"promptTokenCount": 9}})
     failed = await failure(ask("gemini/gemini-2.5-flash"))
     assert (failed.error_class, failed.kind) == ("refusal", "recoverable")
+
+
+async def test_what_would_act_in_a_browser_is_marked_and_kept_as_it_came(vendor: Vendor) -> None:
+    text = '{"hope": 0.5, "evidence": "<script>alert(1)</script>"}'
+    vendor.reply = says(200, openai_answer(content=text))
+    answer = await gateway.complete(ask(), idempotency_key="key-1")
+    assert (answer.text, answer.marks) == (text, ("active_content",))
+
+
+async def test_another_models_answer_is_kept_and_told_apart(vendor: Vendor) -> None:
+    vendor.reply = says(200, openai_answer(model="gpt-4o-2024-08-06"))
+    answer = await gateway.complete(ask(), idempotency_key="key-1")
+    assert answer.substituted
+    assert answer.text
+
+
+PAID_USD = (600 * 0.15 + 400 * 0.075 + 200 * 0.6) / 1e6  # for openai_answer's tokens, by the table
+
+
+@pytest.mark.parametrize(
+    ("body", "error_class"),
+    [
+        (openai_answer(content=None, finish_reason="content_filter"), "refusal"),
+        (openai_answer(choices=[{"message": {"content": None, "refusal": "No."}, "finish_reason": "stop"}]), "refusal"),
+        (openai_answer(choices=[]), "malformed_answer"),
+        (openai_answer(choices=[{}]), "malformed_answer"),
+        (json.dumps(openai_answer())[:-1], "malformed_answer"),
+        ("<html>" + json.dumps(openai_answer()), "malformed_answer"),
+    ],
+)
+async def test_a_paid_reply_without_an_answer_costs_what_an_answer_costs(
+    vendor: Vendor, body: Any, error_class: str
+) -> None:
+    vendor.reply = says(200, body)
+    failed = await failure(ask())
+    assert (failed.error_class, failed.status) == (error_class, 200)
+    assert failed.usage is not None
+    assert failed.usage.model_dump() == {
+        "prompt_tokens": 1000,
+        "completion_tokens": 200,
+        "cached_tokens": 400,
+        "reasoning_tokens": 50,
+    }
+    assert failed.cost_usd == pytest.approx(PAID_USD)
+    assert failed.price_source is not None
+    assert failed.price_source.startswith("litellm 1.106.2 gpt-4o-mini ")
+    assert failed.body == (body if isinstance(body, str) else json.dumps(body))
+
+
+@pytest.mark.parametrize(("status", "body"), [(200, "<html>hello</html>"), (500, openai_answer()), (429, "")])
+async def test_what_was_not_paid_or_not_counted_has_no_cost(vendor: Vendor, status: int, body: Any) -> None:
+    vendor.reply = says(status, body)
+    failed = await failure(ask())
+    assert (failed.usage, failed.cost_usd, failed.price_source) == (None, None, None)
+
+
+async def test_a_price_in_models_yaml_wins_over_the_table_for_answers_and_failures(
+    vendor: Vendor, tmp_path: Path
+) -> None:
+    (tmp_path / "models.yaml").write_text(
+        "models:\n  openai/gpt-4o-mini:\n    input_cost_per_token: 0.001\n    output_cost_per_token: 0.002\n"
+    )
+    gateway.configure(Settings(projects_dir=tmp_path))
+    answer = await gateway.complete(ask(), idempotency_key="key-1")
+    assert answer.cost_usd == pytest.approx(1000 * 0.001 + 200 * 0.002)
+    assert answer.price_source is not None
+    assert answer.price_source.startswith("models.yaml ")
+    vendor.reply = says(200, openai_answer(choices=[]))
+    failed = await failure(ask())
+    assert (failed.cost_usd, failed.price_source) == (answer.cost_usd, answer.price_source)
+    vendor.reply = says(200, openai_answer())
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "models.yaml").write_text(
+        (tmp_path / "models.yaml").read_text().replace("0.001", "0.003")
+    )
+    gateway.configure(Settings(projects_dir=tmp_path / "elsewhere"))
+    other = await gateway.complete(ask(), idempotency_key="key-1")
+    assert other.cost_usd == pytest.approx(1000 * 0.003 + 200 * 0.002)
+    assert other.price_source != answer.price_source
+
+
+async def test_a_failed_call_leaves_what_was_sent_and_how_long_it_took(vendor: Vendor) -> None:
+    vendor.reply = says(503, {"error": {"message": "try later"}}, {"x-ratelimit-limit-requests": "60"})
+    failed = await failure(ask(temperature=0.1))
+    assert failed.request_as_sent is not None
+    assert failed.request_as_sent["messages"][1] == {"role": "user", "content": "[39 characters]"}
+    assert failed.request_as_sent["temperature"] == 0.1
+    assert failed.started_at is not None
+    assert failed.latency_ms is not None
+    assert failed.latency_ms > 0
+    assert failed.limits is not None
+    assert failed.limits.requests_per_minute == 60
+    assert failed.body == '{"error": {"message": "try later"}}'
+
+
+async def test_a_reply_without_end_is_broken_off_and_is_a_runaway(
+    vendor: Vendor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "LARGEST_REPLY", 100_000)
+    vendor.reply = says(200, openai_answer(content="on and on " * 20_000))
+    failed = await failure(ask())
+    assert (failed.error_class, failed.kind, failed.sent) == ("runaway", "recoverable", True)
+    assert failed.body is not None
+    assert failed.body.startswith('{"id": "chatcmpl-77"')
+    assert len(vendor.bodies) == 1
+
+
+async def test_each_call_is_a_line_in_the_log_unless_that_is_switched_off(vendor: Vendor) -> None:
+    with capture_logs() as lines:
+        await gateway.complete(ask(), idempotency_key="key-1")
+        vendor.reply = says(503, f"no, {OPENAI_KEY}")
+        await failure(ask())
+    completed, broken = lines
+    assert (completed["event"], completed["model"], completed["vendor"]) == (
+        "call_completed",
+        "openai/gpt-4o-mini",
+        "openai",
+    )
+    assert (completed["prompt_tokens"], completed["completion_tokens"]) == (1000, 200)
+    assert completed["cost_usd"] == pytest.approx(PAID_USD)
+    assert completed["latency_ms"] > 0
+    assert (broken["event"], broken["error_class"], broken["status"]) == ("call_failed", "server_error", 503)
+    assert OPENAI_KEY not in str(lines)
+    gateway.configure(Settings(usage_tracking=False))
+    with capture_logs() as lines:
+        await failure(ask())
+    assert lines == []
 
 
 async def test_the_offline_model_takes_the_same_path(vendor: Vendor) -> None:

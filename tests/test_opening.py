@@ -15,6 +15,7 @@ import pytest
 from benchmarks.make_experiment import make_experiment
 from cli import choosing
 from cli.choosing import Chosen, choose
+from cli.preparing import prepare
 from discernus.experiments.definition import read_definition
 from discernus.experiments.problems import InvalidDefinition
 from discernus.sessions import layout, opening
@@ -29,6 +30,7 @@ import sys, time
 from pathlib import Path
 from cli.choosing import choose
 from cli.display import JsonLines
+from cli.preparing import prepare
 from discernus.experiments.definition import read_definition
 from discernus.sessions.opening import store_id
 from discernus.settings import Settings
@@ -39,7 +41,8 @@ settings = Settings(projects_dir=projects)
 (projects / f"ready-{me}").touch()
 while not (projects / "go").exists():
     time.sleep(0.001)
-chosen = choose(settings, folder, definition, JsonLines(), new=False, overridden=False)
+prepared = prepare(settings, definition)
+chosen = choose(settings, folder, definition, prepared, JsonLines(), new=False, overridden=False)
 print("CHOSEN", chosen.session.facts.session, chosen.fresh, chosen.session.facts.store, flush=True)
 """
 
@@ -72,7 +75,8 @@ class Author:
         settings = Settings(projects_dir=self.projects)
         self.said.lines.clear()
         definition = read_definition(self.folder, **given)
-        return choose(settings, self.folder, definition, self.said, new=new, overridden=overridden)
+        prepared = prepare(settings, definition)
+        return choose(settings, self.folder, definition, prepared, self.said, new=new, overridden=overridden)
 
     def edits(self, file: str, old: str, new: str) -> None:
         path = self.folder / file
@@ -243,8 +247,10 @@ def test_a_freezing_that_was_cut_off_is_not_a_session(author: Author, monkeypatc
 def test_a_file_that_changes_while_it_is_frozen_opens_no_session(author: Author) -> None:
     definition = read_definition(author.folder)
     (author.folder / "framework.md").write_text("changed meanwhile")
+    settings = Settings(projects_dir=author.projects)
+    prepared = prepare(settings, definition)
     with pytest.raises(InvalidDefinition, match="changed while it was being frozen"):
-        choose(Settings(projects_dir=author.projects), author.folder, definition, Said(), new=False, overridden=False)
+        choose(settings, author.folder, definition, prepared, Said(), new=False, overridden=False)
     assert author.sessions == []
 
 

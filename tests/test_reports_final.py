@@ -69,6 +69,7 @@ def records(model: str) -> list[AnalysisRecord]:
                 labels={"worldview": "Other"},
                 evidence={"hope": ("we'll mend the bridge", "we shall win")},
                 route="contract_json",
+                call=f"{number:03d}",
             )
         )
     return found

@@ -395,10 +395,10 @@ async def test_metadata_that_cannot_be_read_stops_no_report(tmp_path: Path) -> N
 
 def test_preflight_names_the_frozen_file_that_is_not_what_was_frozen(tmp_path: Path) -> None:
     session = opened(tmp_path)
-    preflight(session)
+    preflight(session, Settings(projects_dir=session.folder.parents[4]))
     session.store.put("corpus/address-00002.txt", b"another text")
     with pytest.raises(SnapshotDamaged, match=r"corpus/address-00002\.txt"):
-        preflight(Session(session.folder))
+        preflight(Session(session.folder), Settings(projects_dir=session.folder.parents[4]))
 
 
 # tables

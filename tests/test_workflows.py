@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from google.protobuf.message import Message
@@ -18,7 +16,6 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import Client, WorkflowFailureError, WorkflowUpdateFailedError
 from temporalio.service import RPCError
-from temporalio.testing import WorkflowEnvironment
 
 from activities.border import (
     EXTRACT_BY_MODEL,
@@ -30,55 +27,19 @@ from activities.border import (
     SessionStart,
 )
 from engine import connection, sessions
-from engine.connection import SEARCH_ATTRIBUTES, connect
-from engine.server import find_binary
 from tests.stand_ins import opened
-from tests.stub_steps import COST_USD, Handle, Stubs, begin, serving, session_start, until
+from tests.stub_steps import COST_USD, NAMES, Handle, Stubs, running, serving, session, session_start, until
 from workflows import policies
 from workflows.experiment import ExperimentWorkflow
 
 LARGEST_PAYLOAD = 2 * 1024
 LARGEST_PAGE = 32 * 1024
 MOST_EVENTS = 12  # per analysis, with extraction, over the session's workflow and its batches
-names = (f"session_{number:03d}" for number in itertools.count(1))
 
 STOP = CallOutcome(status="stop", reason="model 'openai/scribe' needs OPENAI_API_KEY; set it")
 PASSING = CallOutcome(status="parked", reason="status 503 (4 attempts)", passing=True)
 HELD = CallOutcome(status="held")
 LASTING = CallOutcome(status="parked", reason="there is no such model")
-
-
-@pytest.fixture(scope="session")
-async def client() -> AsyncIterator[Client]:
-    server = await WorkflowEnvironment.start_local(
-        dev_server_existing_path=str(find_binary(None)),
-        dev_server_log_level="error",
-        search_attributes=SEARCH_ATTRIBUTES,
-    )
-    async with server:
-        yield await connect(server.client.service_client.config.target_host, server.client.namespace)
-
-
-@asynccontextmanager
-async def session(client: Client, stubs: Stubs, **settings: Any) -> AsyncIterator[Handle]:
-    """Serve and begin a session; it is terminated if the test leaves it running."""
-    start = session_start(next(names), **settings)
-    stubs.analyses = start.analyses
-    async with running(client, stubs, start) as handle:
-        yield handle
-
-
-@asynccontextmanager
-async def running(
-    client: Client, stubs: Stubs, start: SessionStart, session_workflow: type[ExperimentWorkflow] = ExperimentWorkflow
-) -> AsyncIterator[Handle]:
-    async with serving(client, start.queue, stubs, session_workflow):
-        handle = await begin(client, start)
-        try:
-            yield handle
-        finally:
-            if (await handle.describe()).close_time is None:
-                await handle.terminate("the test is over")
 
 
 async def progress(handle: Handle) -> Progress:
@@ -113,12 +74,13 @@ async def test_calls_fill_every_slot_and_never_one_more(client: Client, concurre
 
 
 async def test_slots_hold_over_batches_that_end_at_different_times_and_over_pauses(client: Client) -> None:
-    stubs = Stubs(latency_s=0.02)
+    stubs = Stubs(latency_s=0.02, hold_at=(5, 20, 35))
     stubs.readings = {number: ["ask_again", "ask_again"] for number in range(3, 40, 7)}
     async with session(client, stubs, analyses=40, batch_size=6, concurrency=5) as handle:
-        for calls in (5, 20, 35):
+        for calls in stubs.hold_at:
             await until(lambda calls=calls: len(stubs.calls) >= calls, f"{calls} calls were made")
             await handle.execute_update(ExperimentWorkflow.pause, "by hand")
+            stubs.gate.set()
             await until(lambda: stubs.running == 0, "all calls have ended")
             stubs.gate.clear()
             await handle.execute_update(ExperimentWorkflow.resume)
@@ -210,7 +172,7 @@ class TurnsAround(ExperimentWorkflow):
 async def test_a_batch_that_is_being_started_hears_of_a_pause_and_of_its_end(client: Client, paused: bool) -> None:
     stubs = Stubs(analyses=4)
     stubs.ready.clear()
-    start = session_start(next(names), analyses=4, batch_size=4, concurrency=2)
+    start = session_start(next(NAMES), analyses=4, batch_size=4, concurrency=2)
     async with running(client, stubs, start, TurnsAround) as handle:
         if paused:
             await handle.execute_update(ExperimentWorkflow.pause, "not yet")
@@ -246,7 +208,7 @@ async def test_what_only_a_person_can_mend_pauses_the_session_and_is_tried_again
 
 async def test_a_second_model_that_only_a_person_can_mend_pauses_the_session_too(client: Client) -> None:
     stubs = Stubs(readings={2: ["second_model", "second_model"]}, second_outcomes={2: [STOP]})
-    start = {"analyses": 4, "concurrency": 2, "extraction_model": "openai/reader"}
+    start = {"analyses": 4, "concurrency": 2, "extraction_models": ("openai/reader",)}
     async with session(client, stubs, **start) as handle:
         await until(lambda: stubs.notes == [("paused", STOP.reason)], "it is paused")
         assert 2 not in stubs.done
@@ -317,7 +279,7 @@ async def test_a_batch_that_is_ended_again_and_again_ends_the_session_with_its_r
 
 async def test_a_call_that_a_pause_held_back_is_made_after_it_and_nothing_is_parked(client: Client) -> None:
     stubs = Stubs(outcomes={2: [HELD]}, second_outcomes={3: [HELD]}, readings={3: ["second_model"] * 2})
-    async with session(client, stubs, analyses=4, concurrency=2, extraction_model="openai/reader") as handle:
+    async with session(client, stubs, analyses=4, concurrency=2, extraction_models=("openai/reader",)) as handle:
         outcome = await handle.result()
     assert (outcome.status, len(stubs.asked(2)), len(stubs.asked(3))) == ("complete", 2, 2)
     assert stubs.most <= 2
@@ -325,7 +287,7 @@ async def test_a_call_that_a_pause_held_back_is_made_after_it_and_nothing_is_par
 
 async def test_a_second_model_that_is_away_for_a_while_gets_one_more_pass_too(client: Client) -> None:
     stubs = Stubs(second_outcomes={3: [PASSING]}, readings={3: ["second_model"] * 2})
-    async with session(client, stubs, analyses=4, concurrency=2, extraction_model="openai/reader") as handle:
+    async with session(client, stubs, analyses=4, concurrency=2, extraction_models=("openai/reader",)) as handle:
         outcome = await handle.result()
         assert (await progress(handle)).parked == 0
     seconds = [order.again for name, order in stubs.calls if name == EXTRACT_BY_MODEL]
@@ -368,7 +330,7 @@ async def test_an_unusable_answer_is_asked_for_twice_more_in_slots_of_its_own(cl
 
 async def test_a_second_model_reads_what_structure_could_not_in_a_slot_of_its_own(client: Client) -> None:
     stubs = Stubs(readings={2: ["second_model"]}, second_outcomes={2: [LASTING]})
-    start = {"analyses": 3, "concurrency": 1, "extraction_model": "openai/reader"}
+    start = {"analyses": 3, "concurrency": 1, "extraction_models": ("openai/reader",)}
     async with session(client, stubs, **start) as handle:
         outcome = await handle.result()
     assert [name for name, order in stubs.calls if order.number == 2] == ["analyse", "extract_by_model"]

@@ -32,6 +32,9 @@ TASK_TIMEOUT = timedelta(seconds=5)  # a task takes 20 ms; what a dead worker ha
 
 READ_AT_ONCE = 6  # answers read in one local activity under load; its result stays under 2 KB
 
+DOOR_GRACE_S = 0.05  # timers are kept in milliseconds; one that rings early would only ring again
+JOINED_PATIENCE = timedelta(seconds=5)  # so long a session waits for its part of a model's limits before it begins
+LEDGER_AWAY = timedelta(seconds=10)  # before a session asks again for room in the budget
 HELD = timedelta(seconds=1)  # before a call that met a pause is put back in the queue
 
 BATCH_SIZE = 150  # about 700 events and 0.2 MB of history; a batch that is reset repeats little

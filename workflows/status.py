@@ -8,7 +8,7 @@ from __future__ import annotations
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():  # pydantic models: validated by compiled code the sandbox cannot load
-    from activities.border import Progress, SessionStart
+    from activities.border import Grant, Progress, SessionStart
 
 LATEST_IN_DETAILS = 10
 
@@ -27,6 +27,8 @@ def markdown(progress: Progress, start: SessionStart) -> str:
     ]
     if progress.reason:
         lines += ["", f"**Paused:** {progress.reason}", "", "Once that is mended, run the same command again."]
+    elif progress.waiting:
+        lines += ["", f"**Waiting:** {progress.waiting}"]
     if progress.latest:
         latest = list(progress.latest)[-LATEST_IN_DETAILS:]
         width = max(len(scored.label) for scored in latest)
@@ -37,6 +39,16 @@ def markdown(progress: Progress, start: SessionStart) -> str:
         lines += ["", "Latest scores, in the framework's order of dimensions (– is missing):", "", "```"]
         lines += [*rows, "```"]
     return "\n".join(lines)
+
+
+def out_of_budget(grant: Grant, needed_usd: float, start: SessionStart) -> str:
+    """Say which budget is used up, and what helps."""
+    name = {"project": start.key.project, "experiment": start.key.experiment}.get(grant.level, start.key.session)
+    limit = f"{grant.limit_usd:.2f}" if grant.limit_usd is not None else "unknown"
+    return (
+        f"the {grant.level} budget of {limit} USD is used up: {grant.level_spent_usd:.4f} USD are spent, and the next "
+        f"call may cost up to {needed_usd:.4f}; raise it with `starter.py budget {name} --set USD`"
+    )
 
 
 def _cell(score: float | None) -> str:

@@ -7,8 +7,9 @@ from pathlib import Path
 from discernus.experiments.corpus import Corpus, Document
 from discernus.experiments.corpus_folder import read_corpus
 from discernus.experiments.corpus_table import TABLE_NAME
-from discernus.experiments.experiment import OFFLINE_PREFIX, Experiment
-from discernus.experiments.experiment_file import ExperimentReading, Overrides, parse_experiment
+from discernus.experiments.experiment import Experiment
+from discernus.experiments.experiment_file import parse_experiment
+from discernus.experiments.experiment_reading import ExperimentReading, Overrides
 from discernus.experiments.framework import Framework
 from discernus.experiments.framework_file import read_framework
 from discernus.experiments.framework_reading import holds_framework
@@ -47,7 +48,6 @@ def read_definition(
     if framework is not None:
         _check_variants(reading, framework)
         _check_plan(reading, framework, corpus)
-    _say_what_is_not_kept(reading)
     problems = (*reading.problems.found, *framework_problems, *corpus_problems)
     if reading.experiment is None or framework is None or has_errors(problems):
         raise InvalidDefinition(_in_order(problems))
@@ -61,19 +61,6 @@ def read_definition(
     }
     experiment = reading.experiment.model_copy(update=located)
     return Definition(experiment, framework, corpus.documents, corpus.texts, _in_order(problems))
-
-
-def _say_what_is_not_kept(reading: ExperimentReading) -> None:
-    """Warn of limits that are recorded but not enforced, wherever a model costs money."""
-    experiment = reading.experiment
-    if experiment is None or all(model.startswith(OFFLINE_PREFIX) for model in experiment.models):
-        return
-    if experiment.budget_usd is not None:
-        cure = "watch the cost that the run shows, and stop it with Ctrl-C: nothing is lost"
-        reading.warn(("budget_usd",), "the budget is recorded, and this version does not enforce it", cure)
-    if experiment.pin_versions:
-        cure = "compare the column model_answered in results.csv"
-        reading.warn(("pin_versions",), "pinning is recorded, and this version does not stop at a new version", cure)
 
 
 def _read_experiment(folder: Path, overrides: Overrides) -> ExperimentReading:

@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 OFFLINE_PREFIX = "offline/"
+DEFAULT_MODEL = "default"  # as extraction_model or synthesis_model: the installation's list of models for that purpose
 
 
 class Hypothesis(BaseModel):
@@ -36,6 +37,20 @@ class ModelSettings(BaseModel):
         return named
 
 
+class DataPolicy(BaseModel):
+    """Who may be shown the texts; None restricts nothing. No ``vendors`` at all are the machines of the lab alone.
+
+    ``retention`` is what a vendor may keep of what it is sent. ``sensitivity`` is for the record: it decides nothing.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sensitivity: str | None = None
+    vendors: tuple[str, ...] | None = None  # as they stand before the slash of a model's name
+    regions: tuple[str, ...] | None = None
+    retention: str | None = None
+
+
 class Experiment(BaseModel):
     """An experiment as read from experiment.md; ``format`` 0 is the older form that runs with warnings."""
 
@@ -50,13 +65,16 @@ class Experiment(BaseModel):
     models: tuple[str, ...]
     runs_per_model: int
     parameters: dict[str, ModelSettings] = {}  # by model
-    extraction_model: str | None = None
-    synthesis_model: str | None = None
+    fallback_models: dict[str, tuple[str, ...]] = {}  # by model: what serves an analysis that it cannot serve, in order
+    allow_substitution: bool = False  # an analysis counts that a vendor or proxy had another model answer
+    extraction_model: str | None = None  # or DEFAULT_MODEL
+    synthesis_model: str | None = None  # or DEFAULT_MODEL
     hypotheses: tuple[Hypothesis, ...] = ()
     statistical_plan: tuple[dict[str, Any], ...] = ()
     budget_usd: float | None = None
     concurrency: int | None = None
-    pin_versions: bool = False  # a change of the answering model's version stops the session
+    pin_versions: bool = False  # a change of the answering model's version pauses the session
+    data_policy: DataPolicy | None = None
     text: str
     sha256: str
 

@@ -16,7 +16,7 @@ from discernus.canonical import canonical_json
 from discernus.experiments.corpus import Document
 from discernus.experiments.definition import Definition
 from discernus.experiments.encoding import NotText, decode
-from discernus.experiments.experiment import Experiment
+from discernus.experiments.experiment import DataPolicy, Experiment
 from discernus.experiments.framework import Framework
 from discernus.experiments.framework_file import parse_framework
 from discernus.experiments.location import EXPERIMENT_FILE
@@ -161,17 +161,37 @@ def _changed_settings(frozen: Experiment, live: Experiment) -> list[str]:
     ]
     if frozen.runs_per_model != live.runs_per_model:
         lines.append(f"runs_per_model: {frozen.runs_per_model} → {live.runs_per_model}")
-    for model in live.models:
+    for model in _asked(live):
         before, after = frozen.settings_of(model).parameters(), live.settings_of(model).parameters()
-        if model in frozen.models and before != after:
+        if model in _asked(frozen) and before != after:
             lines.append(f"parameters of model '{model}': {_shown(before)} → {_shown(after)}")
-    for purpose, before_model, after_model in (
-        ("extraction_model", frozen.extraction_model, live.extraction_model),
-        ("synthesis_model", frozen.synthesis_model, live.synthesis_model),
-    ):
-        if before_model != after_model:
-            lines.append(f"{purpose}: {before_model or 'none'} → {after_model or 'none'}")
-    return lines
+    for model in live.models:
+        stood_in, stands_in = (", ".join(each.fallback_models.get(model, ())) for each in (frozen, live))
+        if model in frozen.models and stood_in != stands_in:
+            lines.append(f"fallbacks of model '{model}': {stood_in or 'none'} → {stands_in or 'none'}")
+    for key in ("extraction_model", "synthesis_model", "allow_substitution", "pin_versions"):
+        old, new = (_as_written(getattr(each, key)) for each in (frozen, live))
+        if old != new:
+            lines.append(f"{key}: {old} → {new}")
+    return lines + _changed_policy(frozen.data_policy or DataPolicy(), live.data_policy or DataPolicy())
+
+
+def _changed_policy(frozen: DataPolicy, live: DataPolicy) -> list[str]:
+    rules = [(rule, getattr(frozen, rule), getattr(live, rule)) for rule in DataPolicy.model_fields]
+    return [f"data_policy, {rule}: {_as_written(old)} → {_as_written(new)}" for rule, old, new in rules if old != new]
+
+
+def _asked(experiment: Experiment) -> list[str]:
+    """Return every model that an analysis may be put to."""
+    fallbacks = (name for names in experiment.fallback_models.values() for name in names)
+    return list(dict.fromkeys((*experiment.models, *fallbacks)))
+
+
+def _as_written(value: Any) -> str:
+    """Return a setting as its author would write it."""
+    if isinstance(value, tuple):
+        return f"[{', '.join(value)}]"
+    return {None: "not set", True: "true", False: "false"}.get(value, str(value))
 
 
 def _changed_documents(frozen: Iterable[Document], live: Iterable[Document]) -> list[str]:

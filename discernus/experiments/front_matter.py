@@ -1,46 +1,20 @@
-"""The YAML front matter of experiment.md, with the line of every key, so that each problem can name its place.
+"""The front matter of experiment.md: where it begins and ends, its settings, and the prose below it."""
 
-Dates stay text and aliases are refused: what is read here has to be JSON, and no larger than it looks.
-"""
-
-import json
 import re
 from dataclasses import dataclass
-from typing import Any
-
-import yaml
 
 from discernus.experiments.problems import ProblemList
-
-Path = tuple[str | int, ...]
+from discernus.experiments.yaml_settings import YamlSettings, read_settings
 
 _CLOSING = re.compile(r"^(?:---|\.\.\.)[ \t]*\r?$", re.MULTILINE)
 _MAX_CHARACTERS = 1_000_000
 
 
 @dataclass(frozen=True)
-class FrontMatter:
-    """The values of the front matter, the line of every key and entry, and the prose below it."""
+class FrontMatter(YamlSettings):
+    """The settings of the front matter, and the prose below it."""
 
-    values: dict[str, Any]
-    lines: dict[Path, int]
     body: str
-
-    def line_of(self, *path: str | int) -> int | None:
-        """Return the line of a key or entry, or of the nearest one around it; None if there is none."""
-        while path and path not in self.lines:
-            path = path[:-1]
-        return self.lines.get(path)
-
-
-class _Loader(yaml.SafeLoader):
-    """A safe loader that leaves dates as the author wrote them."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
 
 
 def read_front_matter(text: str, problems: ProblemList) -> FrontMatter | None:
@@ -58,72 +32,10 @@ def read_front_matter(text: str, problems: ProblemList) -> FrontMatter | None:
     if len(written) > _MAX_CHARACTERS:
         problems.error(1, "the front matter is larger than a million characters", "keep settings here, prose below")
         return None
-    return _load(written, text[closing.end() :].lstrip("\r\n"), problems)
-
-
-def _load(written: str, body: str, problems: ProblemList) -> FrontMatter | None:
-    try:
-        return _compose(written, body, problems)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        what = f"the YAML cannot be read: {error.problem or error.context}"
-        problems.error(mark.line + 2 if mark else None, what, _cure(error.problem or ""))
-    except yaml.reader.ReaderError as error:
-        line = written.count("\n", 0, error.position) + 2
-        problems.error(line, f"the YAML cannot be read: {error.reason}", "take the character out")
-    except (RecursionError, ValueError) as error:
-        problems.error(None, f"the YAML cannot be read: {error}", "write it more simply")
-    return None
-
-
-def _compose(written: str, body: str, problems: ProblemList) -> FrontMatter | None:
-    if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(written)):
-        problems.error(None, "the front matter uses a YAML alias (*name)", "write the value out where it is used")
+    settings = read_settings(written, problems, first_line=2)
+    if settings is None:
         return None
-    loader = _Loader(written)
-    node = loader.get_single_node()
-    if not isinstance(node, yaml.MappingNode):
+    if not settings.values:
         problems.error(2, "the front matter has no settings", "write one `key: value` on each line")
         return None
-    before = len(problems.found)
-    lines: dict[Path, int] = {}
-    _note_lines(node, (), lines, problems)
-    if len(problems.found) > before:
-        return None
-    values = loader.construct_document(node)
-    json.dumps(values, ensure_ascii=False, default=str).encode()
-    return FrontMatter(values, lines, body)
-
-
-def _note_lines(node: yaml.Node, path: Path, lines: dict[Path, int], problems: ProblemList) -> None:
-    """Note the line of every key and entry below a node, and report keys that stand twice or are no text."""
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            line = key.start_mark.line + 2
-            if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
-                problems.error(line, "this key is not plain text", "write a simple name before the colon")
-                continue
-            name: str = key.value
-            below = (*path, name)
-            if below in lines:
-                what = f"'{name}' stands here for the second time (first: line {lines[below]})"
-                problems.error(line, what, "keep one of them")
-            lines[below] = line
-            key.tag = "tag:yaml.org,2002:str"
-            _note_lines(value, below, lines, problems)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, entry in enumerate(node.value):
-            lines[(*path, index)] = entry.start_mark.line + 2
-            _note_lines(entry, (*path, index), lines, problems)
-
-
-def _cure(problem: str) -> str:
-    if "mapping values are not allowed" in problem:
-        return "put a text that holds a colon in quotes"
-    if "\\t" in problem or "tab" in problem:
-        return "indent with spaces, not tabs"
-    if "cannot start any token" in problem:
-        return "put a text that begins with a special character in quotes"
-    if "expected <block end>" in problem or "could not find expected ':'" in problem:
-        return "check the indentation here and the quotes and colons just before"
-    return "correct the YAML at this place"
+    return FrontMatter(settings.values, settings.lines, text[closing.end() :].lstrip("\r\n"))

@@ -59,6 +59,21 @@ class Usage(BaseModel):
     reasoning_tokens: int | None = None
 
 
+class SeenLimits(BaseModel):
+    """A model's rate limits as a vendor's headers told them, per minute; None where they did not.
+
+    ``reset_s`` is how long it takes until all of the scarcer limit is free again.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    remaining_requests: float | None = None
+    remaining_tokens: float | None = None
+    reset_s: float | None = None
+
+
 class ModelAnswer(BaseModel):
     """One answer as it came, with all that is known of how it came about. Unknown is None, never a guess."""
 
@@ -77,3 +92,6 @@ class ModelAnswer(BaseModel):
     model_forensics: dict[str, Any] = {}
     request_as_sent: dict[str, Any] | None = None  # the wire body without the messages' texts
     response_as_received: str | None = None  # the raw body, as the vendor sent it
+    substituted: bool = False  # another model answered than the one asked for, in its own or another version
+    limits: SeenLimits | None = None  # for pacing; not archived apart from the headers' own record
+    marks: tuple[str, ...] = ()  # what validation found: "oversized", "truncated", "runaway", …

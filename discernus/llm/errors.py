@@ -9,9 +9,10 @@ CallFailed
 │   ├── server_error       409, 425, 5xx                                  retry
 │   ├── malformed_answer   200 without an answer in it                    retry
 │   ├── generation_error   the server says that generating failed         retry
+│   ├── quarantine         left alone after failures; nothing was sent    wait; uses up no attempt
 │   └── unknown_error      nothing we know                                retry
 ├── recoverable ─ the same call will fail again, another may succeed
-│   ├── context_too_long   413, or 400 that says so                       model with a larger context
+│   ├── context_too_long   413, or 400 or 429 that says so                model with a larger context
 │   ├── truncated          stopped at the limit of its output             ask again
 │   ├── invalid_structure  not what the contract asks for                 ask again with a correction
 │   ├── refusal            refused, or held back by a safety filter       another model, or park
@@ -20,11 +21,14 @@ CallFailed
 │   └── memory_error       the model's server is out of memory            smaller model, or park
 └── permanent ─ no call will succeed until a person does something
     ├── authentication     no key, or a wrong one: 401                    stop the session
-    ├── quota              paid up to the limit: 402, insufficient_quota  stop the session
+    ├── quota              paid up to the limit, the day's included: 402  stop the session
     ├── permission         403                                            park
     ├── model_not_found    404, or a name that no vendor has              park
     ├── bad_request        400, 415, 422                                  park
     └── budget             our own limit, or a proxy's                    stop the session
+
+*Retry* waits 1 s, 2 s, 4 s … with jitter, up to a cap, and is counted; *as told* is the vendor's own delay, from a
+header (its own, or a proxy's copy of it), from Vertex's body, or from the words of the message.
 """
 
 import json
@@ -33,8 +37,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypedDict, Unpack
 
+from discernus.llm.calls import SeenLimits, Usage
+from discernus.llm.limits_seen import duration_s
 from discernus.llm.secrets import redact
 
 Kind = Literal["transient", "recoverable", "permanent"]
@@ -46,6 +52,7 @@ ErrorClass = Literal[
     "server_error",
     "malformed_answer",
     "generation_error",
+    "quarantine",
     "unknown_error",
     "context_too_long",
     "truncated",
@@ -66,9 +73,9 @@ RECOVERABLE = frozenset(
     {"context_too_long", "truncated", "invalid_structure", "refusal", "runaway", "substitution", "memory_error"}
 )
 PERMANENT = frozenset({"authentication", "quota", "permission", "model_not_found", "bad_request", "budget"})
-UNCOUNTED = frozenset({"rate_limit", "overload"})
+UNCOUNTED = frozenset({"rate_limit", "overload", "quarantine"})
 STOPPING = frozenset({"authentication", "quota", "budget"})
-LONGEST_BODY = 4096  # bytes
+LONGEST_BODY = 1_000_000  # bytes of an error's body that are kept; that of a paid reply is kept whole
 
 _CURES: Final[Mapping[ErrorClass, str]] = {
     "timeout": "it is tried again; if it stays slow, raise LLM_RESPONSE_TIMEOUT",
@@ -78,6 +85,7 @@ _CURES: Final[Mapping[ErrorClass, str]] = {
     "server_error": "it is tried again",
     "malformed_answer": "it is tried again; if it lasts, check that the address is that of a model",
     "generation_error": "it is tried again",
+    "quarantine": "it waits until the model has recovered",
     "unknown_error": "it is tried again; if it lasts, the body of the answer says more",
     "context_too_long": "use a model with a larger context, or shorter texts",
     "truncated": "raise max_tokens for this model",
@@ -104,6 +112,18 @@ class Reply:
     body: str
 
 
+class Circumstances(TypedDict, total=False):
+    """What else is known of a failed call: what it may have cost, what was sent, how long it took; see CallFailed."""
+
+    usage: Usage | None
+    cost_usd: float | None
+    price_source: str | None
+    request_as_sent: dict[str, Any] | None
+    started_at: datetime
+    latency_ms: float
+    limits: SeenLimits | None
+
+
 class CallFailed(Exception):
     """A call that gave no answer: what it was, whether it may have been paid for, and what helps."""
 
@@ -116,10 +136,18 @@ class CallFailed(Exception):
         retry_after_s: float | None = None,
         sent: bool = True,
         body: str | None = None,
+        usage: Usage | None = None,
+        cost_usd: float | None = None,
+        price_source: str | None = None,
+        request_as_sent: dict[str, Any] | None = None,
+        started_at: datetime | None = None,
+        latency_ms: float | None = None,
+        limits: SeenLimits | None = None,
     ) -> None:
         """Keep the message and the body (vendor's words) without secrets; ``sent`` False: surely nothing went out.
 
-        The body of an error is cut to 4 kB; that of a 200 is kept whole, for it was paid for.
+        ``usage``, ``cost_usd`` and ``price_source`` are of a reply that was paid for and held no answer, None where
+        that is not known; ``request_as_sent``, ``started_at`` (UTC), ``latency_ms`` and ``limits`` as in ModelAnswer.
         """
         self.error_class: Final = error_class
         self.kind: Final = kind_of(error_class)
@@ -131,6 +159,13 @@ class CallFailed(Exception):
         self.message: Final = redact(message)
         paid = status is not None and status < 300
         self.body: Final = None if body is None else redact(body) if paid else _shorten(redact(body))
+        self.usage: Final = usage
+        self.cost_usd: Final = cost_usd
+        self.price_source: Final = price_source
+        self.request_as_sent: Final = request_as_sent
+        self.started_at: Final = started_at
+        self.latency_ms: Final = latency_ms
+        self.limits: Final = limits
         super().__init__(self.message)
 
 
@@ -148,35 +183,40 @@ def classify(
     reply: Reply | None = None,
     sent: bool | None = None,
     missing: tuple[str, ...] = (),
+    received: str | None = None,
+    **circumstances: Unpack[Circumstances],
 ) -> CallFailed:
     """Return what the exception of a call to that model means.
 
     ``reply`` is the HTTP response as seen on the wire, which tells more than the exception; ``sent`` says whether
-    anything went out (None: not known, so it may have); ``missing`` names keys that the environment lacks.
+    anything went out (None: not known, so it may have); ``missing`` names keys that the environment lacks;
+    ``received`` is what came of a reply that never ended.
     """
     reply = reply or _reply_in(exception)
     text = reply.body if reply else str(exception)
     status = _status(exception, reply)
     if sent is False and missing:
-        return _failed("authentication", model, f"needs {' and '.join(missing)}", sent=False)
-    if reply is not None and reply.status < 300 and status == reply.status:
+        return _failed("authentication", model, f"needs {' and '.join(missing)}", sent=False, **circumstances)
+    refused = reply is None or reply.status >= 300 or status != reply.status  # else what it says is the model's words
+    if not refused:
         error_class: ErrorClass = "malformed_answer"
     else:
-        by_words = _class_by_words(text.lower(), status)
+        by_words = _class_by_words(_unquoted(text.lower()), status)
         error_class = by_words or (reply is None and _class_by_nature(exception, sent)) or _class_by_status(status)
     return _failed(
         error_class,
         model,
         _told(exception, text),
         status=status,
-        retry_after_s=None if reply is None else retry_after_s(reply.headers, reply.body),
+        retry_after_s=None if reply is None else retry_after_s(reply.headers, reply.body if refused else ""),
         sent=sent is not False,
-        body=text or None,
+        body=received or text or None,
+        **circumstances,
     )
 
 
 def retry_after_s(headers: Mapping[str, str], body: str = "") -> float | None:
-    """Return the seconds that the vendor asks to wait: from its headers, a proxy's copy of them, or Vertex's body."""
+    """Return the seconds that the vendor asks to wait: from its headers, a proxy's copy of them, or the body."""
     for name in ("retry-after-ms", "llm_provider-retry-after-ms"):
         if (milliseconds := _number(headers.get(name))) is not None:
             return milliseconds / 1000
@@ -184,19 +224,41 @@ def retry_after_s(headers: Mapping[str, str], body: str = "") -> float | None:
         if value := headers.get(name):
             seconds = _number(value)
             return seconds if seconds is not None else _until(value)
-    found = re.search(r'"retryDelay"\s*:\s*"(\d+(?:\.\d+)?)s"', body)
-    return float(found[1]) if found else None
+    text = _unquoted(body)
+    found = re.search(r'"retryDelay"\s*:\s*"([\d.]+s)"', text) or _TRY_AGAIN_IN.search(text)
+    return duration_s(found[1]) if found else None
 
 
+_TRY_AGAIN_IN: Final = re.compile(
+    r"(?:try again|retry) (?:in|after) ((?:\d+(?:\.\d+)?(?:ms|[dhms]))+|\d+(?:\.\d+)?(?= seconds?))", re.IGNORECASE
+)
 _WORDS: Final[tuple[tuple[ErrorClass, re.Pattern[str]], ...]] = (
-    ("budget", re.compile(r"budget_exceeded|budget has been exceeded|exceededbudget")),
+    (
+        "budget",
+        re.compile(r"budget_exceeded|budget has been exceeded|exceededbudget|over budget|crossed budget"),
+    ),
     (
         "quota",
         re.compile(
-            r"insufficient_quota|credit balance|billing_hard_limit|billing_not_active|insufficient (balance|credits)"
+            r"insufficient_quota|credit balance|billing_hard_limit|billing_not_active|insufficient (?:balance|credits)"
+            r"|used all available credits|monthly spending limit|specified api usage limits|key limit exceeded"
+            r"|requires billing|billing_disabled"
         ),
     ),
-    ("quota", re.compile(r'"quotaid"\s*:\s*"[a-z]*perday')),
+    (
+        "quota",  # of a day: nothing but its end helps
+        re.compile(
+            r'"quotaid"\s*:\s*"[a-z]*perday|(?:requests|tokens|images) per day|\((?:rpd|tpd)\)|-per-day\b'
+            r"|daily (?:[a-z]+ )?(?:limit|quota)"
+        ),
+    ),
+    (
+        "permission",
+        re.compile(
+            r"not allowed to access model|model_access_denied|location is not supported|unsupported_country"
+            r"|region.{0,30}not supported"
+        ),
+    ),
     (
         "authentication",
         re.compile(r"api_key_invalid|invalid_api_key|incorrect api key|api key not valid|invalid x-api-key"),
@@ -210,18 +272,26 @@ _WORDS: Final[tuple[tuple[ErrorClass, re.Pattern[str]], ...]] = (
     ),
     (
         "refusal",
-        re.compile(r"content_policy_violation|content_filter|content management policy|responsibleai|safety system"),
+        re.compile(
+            r"content_policy_violation|content_filter|content filtering policy|content management policy|responsibleai"
+            r"|safety system|input was flagged|flagged_input|violating our usage policy"
+        ),
     ),
     ("memory_error", re.compile(r"out of memory|more system memory|insufficient memory")),
     (
         "model_not_found",
-        re.compile(r"model_not_found|llm provider not provided|model .{1,120} (not found|does not exist)"),
+        re.compile(
+            r"model_not_found|llm provider not provided|invalid model name|not a valid model|deploymentnotfound"
+            r"|model .{1,120} (?:not found|does not exist)"
+        ),
     ),
-    ("generation_error", re.compile(r"generation (failed|error)|failed to generate|error during generation")),
+    ("generation_error", re.compile(r"generation (?:failed|error)|failed to generate|error during generation")),
 )
-_OVERLOADED: Final = re.compile(r"overload|at capacity|over capacity")
+_TOO_LARGE: Final = re.compile(r"request too large for|tokens must be reduced")  # for the limit of a whole minute
+_OVERLOADED: Final = re.compile(r"overload|(?:at|over|no) capacity|slow ?down|server busy|maximum pending requests")
 _NO_KEY: Final = re.compile(
-    r"missing .{0,40}(api key|credentials)|missing credentials|api_key client option must be set"
+    r"missing .{0,40}(?:api key|credentials)|missing credentials|api_key client option must be set"
+    r"|default credentials were not found|could not refresh access token|invalid_grant"
 )
 
 
@@ -230,6 +300,8 @@ def _class_by_words(text: str, status: int | None) -> ErrorClass | None:
     for error_class, words in _WORDS:
         if words.search(text) and (status != 429 or error_class in ("budget", "quota")):
             return error_class
+    if status in (400, 413, 429) and _TOO_LARGE.search(text):
+        return "context_too_long"
     if status in (500, 502, 503) and _OVERLOADED.search(text):
         return "overload"
     return None
@@ -243,6 +315,8 @@ def _class_by_nature(exception: BaseException, sent: bool | None) -> ErrorClass 
     if _NO_KEY.search(text.lower()):
         return "authentication"
     names = {type(link).__name__ for link in _chain(exception)}
+    if "ReplyTooLarge" in names:
+        return "runaway"
     if names & {"TimeoutError", "Timeout", "APITimeoutError", "ConnectTimeout", "ReadTimeout", "TimeoutException"}:
         return "timeout"
     if (sent and _status(exception, None) in (None, 500)) or names & _CONNECTION:
@@ -289,10 +363,13 @@ def _failed(
     retry_after_s: float | None = None,
     sent: bool,
     body: str | None = None,
+    **circumstances: Unpack[Circumstances],
 ) -> CallFailed:
     where = "" if status is None else f" (status {status})"
     message = f"model '{model}' gave no answer: {error_class}{where}: {told}; {_CURES[error_class]}"
-    return CallFailed(error_class, message, status=status, retry_after_s=retry_after_s, sent=sent, body=body)
+    return CallFailed(
+        error_class, message, status=status, retry_after_s=retry_after_s, sent=sent, body=body, **circumstances
+    )
 
 
 def _status(exception: BaseException, reply: Reply | None) -> int | None:
@@ -367,5 +444,13 @@ def _until(date: str) -> float | None:
     return max(0.0, (moment - datetime.now(UTC)).total_seconds())
 
 
+def _unquoted(body: str) -> str:
+    """Return a body with the quotation marks of what it quotes: a proxy wraps the vendor's JSON into its own."""
+    return body.replace('\\"', '"') if '\\"' in body else body
+
+
 def _shorten(text: str) -> str:
-    return text.encode()[:LONGEST_BODY].decode(errors="ignore")
+    data = text.encode()
+    if len(data) <= LONGEST_BODY:
+        return text
+    return f"{data[:LONGEST_BODY].decode(errors='ignore')}… [{len(data)} bytes in all]"

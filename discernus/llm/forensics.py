@@ -1,13 +1,24 @@
 """What can be known of how an answer came about: who answered, where, under which version, what was really asked."""
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from typing import Any
 
+from discernus.llm.models_file import ModelRules
 from discernus.llm.secrets import redact
 
 _TEXTS = frozenset({"messages", "contents", "system", "systemInstruction", "system_instruction", "prompt", "input"})
+_CAPABILITIES = (  # LiteLLM's names for what a model can do, by ours
+    ("json_schema", "supports_response_schema"),
+    ("system_messages", "supports_system_messages"),
+    ("function_calling", "supports_function_calling"),
+    ("prompt_caching", "supports_prompt_caching"),
+    ("reasoning", "supports_reasoning"),
+    ("vision", "supports_vision"),
+)
+_VERTEX_LOCATION = ("VERTEXAI_LOCATION", "VERTEX_LOCATION")
 _ON_THE_WIRE: Mapping[str, frozenset[str]] = {  # by LiteLLM's name: the names that vendors give it
     "max_tokens": frozenset(
         {"max_tokens", "max_completion_tokens", "maxOutputTokens", "max_output_tokens", "num_predict", "maxTokens"}
@@ -73,15 +84,28 @@ def api_version(url: Any, sent_headers: Mapping[str, str], headers: Mapping[str,
     )
 
 
-def region(url: Any, headers: Mapping[str, str]) -> str | None:
-    """Return where the model ran, if the vendor or the address says so."""
+def capabilities(entry: Mapping[str, Any], rules: ModelRules) -> dict[str, Any]:
+    """Return a model's sizes in tokens and what it can do, by LiteLLM's entry and models.yaml; None is unknown."""
+    return {
+        "max_input_tokens": rules.max_input_tokens or entry.get("max_input_tokens"),
+        "max_output_tokens": rules.max_output_tokens or entry.get("max_output_tokens"),
+        **{ours: entry.get(theirs) for ours, theirs in _CAPABILITIES},
+    }
+
+
+def region(url: Any, headers: Mapping[str, str], vendor: str) -> str | None:
+    """Return where the model ran, if the vendor, the address or, for Vertex, the environment says so."""
     in_path = re.search(r"/locations/([a-z0-9\-]+)/", url.path)
     in_host = re.match(r"([a-z0-9\-]+)-aiplatform\.googleapis\.com$|bedrock-runtime\.([a-z0-9\-]+)\.", url.host)
     if headers.get("x-ms-region"):
         return headers["x-ms-region"]
     if in_path:
         return in_path[1]
-    return (in_host[1] or in_host[2]) if in_host else None
+    if in_host:
+        return in_host[1] or in_host[2]
+    if not vendor.startswith("vertex_ai"):
+        return None
+    return next((place for name in _VERTEX_LOCATION if (place := os.environ.get(name))), None)
 
 
 def request_id(headers: Mapping[str, str]) -> str | None:
@@ -90,6 +114,11 @@ def request_id(headers: Mapping[str, str]) -> str | None:
         if headers.get(name):
             return headers[name]
     return None
+
+
+def named_in(reply: Mapping[str, Any], *names: str) -> str | None:
+    """Return the first of these fields of a reply's body that holds a text."""
+    return next((said for name in names if isinstance(said := reply.get(name), str) and said), None)
 
 
 def _without_texts(value: Any, name: str = "content") -> Any:

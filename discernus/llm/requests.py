@@ -27,22 +27,33 @@ Rules:
 
 
 def analysis_request(
-    definition: Definition, analysis: Analysis, *, ask: int, correction: str | None, timeout_s: float
+    definition: Definition,
+    analysis: Analysis,
+    *,
+    ask: int,
+    correction: str | None,
+    timeout_s: float,
+    model: str | None = None,
 ) -> ModelRequest:
     """Return the request for one analysis; ``ask`` is 0 at first; ``correction`` says what was wrong the last time.
 
     A seed grows by one with each ask, since with the same one a vendor may repeat the answer that was unusable.
+    ``model`` is a fallback, asked with its own settings or, where it has none, with those of the model it stands in
+    for.
     """
+    experiment = definition.experiment
+    asked = model or analysis.model
     framework = definition.framework
     text = definition.texts[analysis.document]
     messages = build_messages(framework, analysis.variant, text, correction)
-    parameters = definition.experiment.settings_of(analysis.model).parameters()
+    settled = asked if asked in experiment.parameters else analysis.model
+    parameters = experiment.settings_of(settled).parameters()
     if "seed" in parameters:
         parameters["seed"] += ask
-    if analysis.model.startswith(OFFLINE_PREFIX):
+    if asked.startswith(OFFLINE_PREFIX):
         parameters["lexicon"] = lexicon_of(framework, analysis.run)
     return ModelRequest(
-        model=analysis.model,
+        model=asked,
         messages=tuple(_message(role, content) for role, content in messages),
         parameters=parameters,
         timeout_s=timeout_s,

@@ -13,23 +13,35 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
+LARGEST_REPLY = 64_000_000  # bytes: beyond it a server sends without end, and would take all of our memory
 _UNSENT = ("ClientConnectorError", "ConnectionTimeoutError", "ConnectTimeout", "PoolTimeout")
 
 _Send = Callable[[Any, Any], Awaitable[Any]]
+
+
+class ReplyTooLarge(Exception):
+    """A reply that goes on beyond all sense."""
 
 
 @dataclass
 class Exchange:
     """One call on the wire: its request and its reply (httpx objects, the reply read to its end), or why there is none.
 
-    ``sent`` is False while surely nothing has gone out.
+    ``sent`` is False while surely nothing has gone out. ``broken_off`` is what came of a reply that never ended.
     """
 
     request: Any = None
     response: Any = None
+    broken_off: Any = None
     failure: Exception | None = None
     sent: bool = False
     _asked: set[tuple[str, str]] = field(default_factory=set)
+
+    @property
+    def received(self) -> str | None:
+        """Return the reply's body, as much as came of it; None if nothing did."""
+        reply = self.response if self.response is not None else self.broken_off
+        return None if reply is None else str(reply.text)
 
     def asks_again(self, request: Any) -> bool:
         """Return whether this call has posted to that address before; take note that it has."""
@@ -71,17 +83,43 @@ def install(transport_class: Any) -> None:
 async def _send_watched(exchange: Exchange, send: _Send, transport: Any, request: Any) -> Any:
     import httpx
 
-    exchange.request, exchange.response, exchange.failure = request, None, None
+    exchange.request, exchange.response, exchange.broken_off, exchange.failure = request, None, None, None
     sent_before, exchange.sent = exchange.sent, True
+    chunks: list[bytes] = []
+    response = None
     try:
         response = await send(transport, request)
-        raw = b"".join([chunk async for chunk in response.aiter_raw()])
-    except Exception as failure:
-        exchange.failure = failure
-        exchange.sent = sent_before or not _never_left(failure)
+        await _read(response, chunks)
+    except BaseException as failure:  # a time-out cancels: what came until then is kept as well
+        if response is not None:
+            exchange.broken_off = _response(response, b"".join(chunks), request)
+        if isinstance(failure, Exception):
+            exchange.failure = failure
+            exchange.sent = sent_before or not _never_left(failure)
         raise
-    exchange.response = httpx.Response(response.status_code, headers=response.headers, content=raw, request=request)
+    raw = b"".join(chunks)
+    exchange.response = _response(response, raw, request)
     return httpx.Response(response.status_code, headers=response.headers, stream=httpx.ByteStream(raw), request=request)
+
+
+async def _read(response: Any, chunks: list[bytes]) -> None:
+    """Put the whole reply into ``chunks``, piece by piece as it comes."""
+    size = 0
+    async for chunk in response.aiter_raw():
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > LARGEST_REPLY:
+            raise ReplyTooLarge(f"the reply had not ended after {LARGEST_REPLY // 1_000_000} MB")
+
+
+def _response(response: Any, raw: bytes, request: Any) -> Any:
+    """Return a reply's copy, read and decoded; as bytes, where they are not in the encoding that its headers name."""
+    import httpx
+
+    try:
+        return httpx.Response(response.status_code, headers=response.headers, content=raw, request=request)
+    except httpx.DecodingError:
+        return httpx.Response(response.status_code, content=raw, request=request)
 
 
 def _same_again(exchange: Exchange, request: Any) -> Any:

@@ -17,20 +17,26 @@ def analysis_page(record: AnalysisRecord, framework: Framework, text_: str) -> s
         _scores(record, framework),
         _derived(record, framework),
         _evidence(record, framework, text_),
-        f"The answer itself: `{record.answer_file}`." if record.route or record.scores else "",
+        f"The answer itself: `{record.answer_file}`." if record.answer_file is not None else "",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _circumstances(record: AnalysisRecord) -> str:
     answered = f", answered by {text(record.model_answered)}" if record.model_answered else ""
-    lines = [f"Asked of {text(record.model_requested)}{answered}; variant {text(record.variant)}, run {record.run}."]
-    if record.model_requested.startswith(OFFLINE_PREFIX):
+    asked = record.model_asked or record.model_requested
+    instead = f" in place of {text(record.model_requested)}" if asked != record.model_requested else ""
+    lines = [f"Asked of {text(asked)}{instead}{answered}; variant {text(record.variant)}, run {record.run}."]
+    if record.substituted:
+        lines.append("**Another model answered than the one that was asked**; the experiment allows it.")
+    if record.read_by.startswith(OFFLINE_PREFIX):
         lines.append("This is a dictionary method that counts marker phrases; no language model read the text.")
     route = f", read as {record.route}" if record.route else ""
     lines.append(f"Status: {record.status}{route}.")
     if record.reason:
         lines.append(f"{text(record.reason)}.")
+    if record.marks:
+        lines.append(f"Noticed about the answer: {', '.join(record.marks)}.")
     lines += [f"{text(name)}: {text(label)}." for name, label in record.labels.items()]
     return "\n".join(lines)
 

@@ -1,11 +1,12 @@
-"""The report's record of itself: quoted evidence, every gap, cost, calls in doubt, and how to verify a number."""
+"""The report's record of itself: quoted evidence, every gap, how to verify a number, and the inputs' hashes."""
 
 from collections import Counter
 from collections.abc import Iterable
 
+from discernus.reports import answerers
 from discernus.reports.data import ReportData
 from discernus.reports.groups import Group
-from discernus.reports.markdown import count, series, table, text, usd
+from discernus.reports.markdown import count, series, table, text
 from discernus.reports.quotes import Found, verify
 from discernus.reports.records import AnalysisRecord
 
@@ -22,7 +23,7 @@ def evidence(data: ReportData) -> str:
         for name, quotations in record.evidence.items():
             for quotation in dict.fromkeys(quotations):
                 cited.setdefault(name, Counter())[record.document, quotation] += 1
-                models.setdefault((name, record.document, quotation), set()).add(record.model_requested)
+                models.setdefault((name, record.document, quotation), set()).add(record.read_by)
     distinct = {key for found in cited.values() for key in found}
     standing = {key: verify(key[1], data.texts[key[0]]) if key[0] in data.texts else None for key in sorted(distinct)}
     lost = sum(found == "not found" for found in standing.values())
@@ -118,51 +119,13 @@ def _without_answer(group: Group, data: ReportData) -> Iterable[str]:
         yield f"- **{status}**, {text(reason)} ({count(len(records), 'analysis', 'analyses')}): {where}"
 
 
-def costs(data: ReportData) -> str:
-    """Return tokens and cost by model and purpose; what has no known price is said to be unknown."""
-    parts = ["## Cost"]
-    if not data.costs:
-        return "## Cost\n\nNo call was made."
-    headings = ["model", "purpose", "calls", "prompt tokens", "completion tokens", "cached", "reasoning", "cost in USD"]
-    rows = []
-    for each in data.costs:
-        tokens = (each.prompt_tokens, each.completion_tokens, each.cached_tokens, each.reasoning_tokens)
-        cost = usd(each.cost_usd) + (
-            f" + {each.unpriced} unpriced" if each.unpriced and each.cost_usd is not None else ""
-        )
-        rows.append(
-            [text(each.model), text(each.purpose), f"{each.calls:,}", *(f"{token:,}" for token in tokens), cost]
-        )
-    parts.append(table(headings, rows, left=2))
-    known = sum(each.cost_usd for each in data.costs if each.cost_usd is not None)
-    unpriced = sum(each.unpriced or (each.calls if each.cost_usd is None else 0) for each in data.costs)
-    if unpriced:
-        parts.append(f"In all at least {usd(known)} USD; of {count(unpriced, 'call')} no price is known.")
-    else:
-        parts.append(f"In all {usd(known)} USD.")
-    return "\n\n".join(parts)
-
-
-def in_doubt(data: ReportData) -> str:
-    """Return the calls that may have been paid without an answer being archived."""
-    if not data.in_doubt:
-        return "## Calls in doubt\n\nNone: every request that was sent has its answer or its error in the archive."
-    rows = [[text(call.call), text(call.model), text(call.since), text(call.note)] for call in data.in_doubt]
-    return (
-        "## Calls in doubt\n\nThese requests may have reached the model, and may have been paid, without an answer "
-        "that could be archived. Their cost is not in the table above.\n\n"
-        + table(["call", "model", "since", "note"], rows, left=4)
-    )
-
-
 def verification(data: ReportData) -> str:
     """Return where the answer behind each number lies, and the hashes of the session's files."""
     example = next((record for record in data.records if record.scores), None)
     parts = [
         "## How to verify",
-        "Each row of `results.csv` has the number of its analysis. The answer it was read from is "
-        "`llm_archive/response_NNN.txt` (`response_NNN_ask1.txt` where the column `ask` is 1, and so on), the raw text "
-        "as the model gave it; beside it lie the request and the metadata under the same number. "
+        "Each row of `results.csv` names, under `answer_file`, the answer it was read from, the raw text as the model "
+        "gave it; beside it lie the request and the metadata of the same name. "
         "`extracted/extracted_NNN.json` holds what was read from it and how. Means and consistency can be recomputed "
         "from `results.csv` alone; `data_dictionary.csv` says what its columns mean.",
     ]
@@ -170,7 +133,7 @@ def verification(data: ReportData) -> str:
         name, score = next(iter(example.scores.items()))
         parts.append(
             f"For example: {text(name)} = {score!r} in analysis {example.number} ({text(example.document)}, "
-            f"{text(example.model_requested)}, run {example.run}) is in `{example.answer_file}`."
+            f"{text(example.read_by)}, run {example.run}) is in `{example.answer_file}`."
         )
     if data.files:
         rows = [[text(file.path), file.sha256] for file in data.files]
@@ -191,6 +154,7 @@ def provenance(data: ReportData) -> str:
     if data.versions:
         versions = [[text(name), text(version)] for name, version in sorted(data.versions.items())]
         parts.append(table(["software", "version"], versions, left=2))
+    parts += answerers.provenance(data)
     return "\n\n".join(parts)
 
 

@@ -18,6 +18,7 @@ class CallInDoubt:
     model: str
     since: str  # ISO 8601, UTC
     note: str = ""
+    worst_usd: float | None = None  # what it may have cost at most
 
 
 @dataclass(frozen=True)
@@ -31,17 +32,86 @@ class ParkedAnalysis:
 
 @dataclass(frozen=True)
 class ModelCost:
-    """What the calls of one purpose to one model took. ``unpriced`` calls are not in ``cost_usd``; None: none is."""
+    """What the calls of one purpose to one model took, those that ``failed`` and were billed among them.
+
+    ``unpriced`` calls are not in ``cost_usd``, which is None where no call has a known cost. Calls in doubt are not
+    among them, nor those that stayed ``unanswered``. Tokens are None where no vendor counted them.
+    """
 
     model: str
     purpose: str
     calls: int
-    prompt_tokens: int
-    completion_tokens: int
-    cached_tokens: int = 0
-    reasoning_tokens: int = 0
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
     cost_usd: float | None = None
     unpriced: int = 0
+    failed: int = 0
+    unanswered: int = 0
+
+
+@dataclass(frozen=True)
+class BudgetUse:
+    """A budget in force, and what counts against it, calls in doubt at their worst case."""
+
+    level: Literal["project", "experiment", "session"]
+    name: str
+    limit_usd: float
+    spent_usd: float
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """Calls of one purpose that one model answered in another's place, ``of`` so many in all.
+
+    ``why`` counts the classes of failure that led there; it is empty for a substitution, where a vendor or a proxy had
+    another model answer.
+    """
+
+    purpose: Literal["analysis", "extraction"]
+    model: str
+    stood_in: str
+    calls: int
+    of: int
+    why: Mapping[str, int] = field(default_factory=dict)
+    substitution: bool = False
+
+
+@dataclass(frozen=True)
+class AnsweringVersion:
+    """A version under which a model answered, from which call on, and how many analyses of the session are its."""
+
+    model: str
+    version: str
+    call: str
+    at: str  # ISO 8601, UTC
+    analyses: int
+
+
+@dataclass(frozen=True)
+class FailureCount:
+    """What went wrong with calls to one model, of one class, and what came of it.
+
+    Of ``first_failed`` calls, whose first attempt failed in passing, ``first_recovered`` were answered by trying again.
+    """
+
+    error_class: str
+    model: str | None
+    count: int
+    outcomes: Mapping[str, int]
+    first_failed: int = 0
+    first_recovered: int = 0
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where a model's calls went: who serves it, and where it runs, None where nobody told; ``source``: who did."""
+
+    model: str
+    vendor: str | None
+    region: str | None
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,6 +139,14 @@ class ReportData:
     in_doubt: tuple[CallInDoubt, ...] = ()
     parked: tuple[ParkedAnalysis, ...] = ()
     costs: tuple[ModelCost, ...] = ()
+    price_sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by model
+    budgets: tuple[BudgetUse, ...] = ()
+    advice: tuple[str, ...] = ()
+    stand_ins: tuple[StandIn, ...] = ()
+    answering_versions: tuple[AnsweringVersion, ...] = ()  # of models that answered under more than one
+    failures: tuple[FailureCount, ...] = ()
+    destinations: tuple[Destination, ...] = ()
+    limits: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     files: tuple[SessionFile, ...] = ()
     warnings: tuple[str, ...] = ()

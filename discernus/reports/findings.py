@@ -20,7 +20,7 @@ def dimensions(data: ReportData, groups: list[Group]) -> str:
     for group in groups:
         headings = ["dimension", "documents", "scores", "mean", "SD", "min", "max", "SD within", _short(group)]
         rows = [_row(group, name) for name in names]
-        parts.append(f"### {group.title}\n\n{table(headings, rows)}")
+        parts.append(f"### {group.title}\n\n{table(headings, rows)}{_noted(group)}")
     scales = {f"{dimension.low:g} to {dimension.high:g}" for dimension in data.framework.dimensions}
     scale = f"All scores are on a scale of {scales.pop()}." if len(scales) == 1 else "Scales: see the data dictionary."
     parts.append(
@@ -115,10 +115,13 @@ def _agreement(group: Group, names: list[str]) -> list[str]:
         spread = group.spread(name)
         counts = [str(alpha.documents), str(alpha.incomplete), str(alpha.runs)]
         rows.append([text(name), number(alpha.value), *counts, number(spread.mean), number(spread.largest)])
-    parts = [f"### {group.title}\n\n{table(headings, rows)}"]
-    undefined = [f"- {text(name)}: undefined, since {alpha.reason}." for name, alpha in alphas.items() if alpha.reason]
+    parts = [f"### {group.title}\n\n{table(headings, rows)}{_noted(group)}"]
+    undefined: dict[str, list[str]] = {}
+    for name, alpha in alphas.items():
+        if alpha.reason is not None:
+            undefined.setdefault(alpha.reason, []).append(text(name))
     if undefined:
-        parts.append("\n".join(undefined))
+        parts.append("\n".join(f"- {series(of)}: undefined, since {reason}." for reason, of in undefined.items()))
     if any(alpha.value is not None and alpha.rests_on_few for alpha in alphas.values()):
         parts.append(
             f"**Warning:** a figure from fewer than {FEW_DOCUMENTS} complete documents varies widely from one set of "
@@ -166,6 +169,10 @@ def _rest(group: Group) -> str:
         if more > 0
         else ""
     )
+
+
+def _noted(group: Group) -> str:
+    return f"\n\n{group.note}" if group.note is not None else ""
 
 
 def _short(group: Group) -> str:

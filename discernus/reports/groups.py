@@ -1,11 +1,16 @@
-"""The analyses of one model under one variant, which is what means and consistency are computed over."""
+"""The analyses that one model read under one variant, which is what means and consistency are computed over.
 
+What a fallback or a substitute read in a model's place makes a group of its own: no figure mixes two models, and the
+analyses that another read are missing from the requested model's figures like any other that it did not give.
+"""
+
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from discernus.experiments.experiment import OFFLINE_PREFIX
 from discernus.experiments.framework import Framework
-from discernus.reports.markdown import text
+from discernus.reports.markdown import count, series, text
 from discernus.reports.records import AnalysisRecord
 from discernus.statistics.consistency import Alpha, Spread, cronbach_alpha, spread_within_documents
 from discernus.statistics.descriptives import Description, describe
@@ -13,13 +18,20 @@ from discernus.statistics.descriptives import Description, describe
 
 @dataclass(frozen=True)
 class Group:
-    """All analyses that asked one model under one variant; ``runs`` and ``documents`` are those of the plan."""
+    """All analyses that one model read under one variant, and those requested of it that nobody read.
+
+    ``runs`` and ``documents`` are those of the plan; of a model that stood in (``in_place_of`` another), those that it
+    read. ``planned`` counts the analyses that were requested of the model, ``stand_ins`` those that others read.
+    """
 
     model: str
     variant: str
     records: tuple[AnalysisRecord, ...]
     documents: tuple[str, ...]
     runs: tuple[int, ...]
+    planned: int
+    in_place_of: str | None = None
+    stand_ins: tuple[tuple[str, int], ...] = ()
 
     @property
     def offline(self) -> bool:
@@ -28,9 +40,31 @@ class Group:
 
     @property
     def title(self) -> str:
-        """The group's heading, which says of an offline method that it is one."""
+        """The group's heading, which says of an offline method that it is one, and whose readings are not in it."""
         method = " (dictionary method, no language model)" if self.offline else ""
-        return f"{text(self.model)}, variant {text(self.variant)}{method}"
+        made = f"{self.read_by_others} of {count(self.planned, 'analysis', 'analyses')}"
+        others = f", without {made} that others made" if self.stand_ins else ""
+        return f"{self.name}, variant {text(self.variant)}{method}{others}"
+
+    @property
+    def name(self) -> str:
+        """The model, and whom it stood in for."""
+        in_place_of = "" if self.in_place_of is None else f" in place of {text(self.in_place_of)}"
+        return f"{text(self.model)}{in_place_of}"
+
+    @property
+    def note(self) -> str | None:
+        """Who stood in for the group's model; None where nobody did."""
+        if not self.stand_ins:
+            return None
+        by = series([f"{number} by {text(model)}" for model, number in self.stand_ins])
+        whose = f"{self.read_by_others} of {count(self.planned, 'analysis', 'analyses')} requested of {self.name}"
+        return f"**Note:** others made {whose}: {by}. These are in groups of their own."
+
+    @property
+    def read_by_others(self) -> int:
+        """How many of the analyses that were requested of the model others made."""
+        return sum(number for _, number in self.stand_ins)
 
     @property
     def answered(self) -> tuple[str, ...]:
@@ -71,20 +105,40 @@ class Group:
 
 
 def groups_of(records: Iterable[AnalysisRecord]) -> list[Group]:
-    """Return the groups in the order of their first records."""
-    found: dict[tuple[str, str], list[AnalysisRecord]] = {}
+    """Return the groups in the order of their first records, each followed by those of the models that stood in."""
+    requested: dict[tuple[str, str], list[AnalysisRecord]] = {}
     for record in records:
-        found.setdefault((record.model_requested, record.variant), []).append(record)
-    return [
-        Group(
-            model=model,
-            variant=variant,
-            records=tuple(members),
-            documents=tuple(sorted({record.document for record in members})),
-            runs=tuple(sorted({record.run for record in members})),
-        )
-        for (model, variant), members in found.items()
-    ]
+        requested.setdefault((record.model_requested, record.variant), []).append(record)
+    found = []
+    for (model, variant), members in requested.items():
+        others = Counter(record.read_by for record in members if record.read_by != model)
+        own = [record for record in members if record.read_by == model]
+        found.append(_group(model, variant, own, members, stand_ins=tuple(sorted(others.items()))))
+        for other in sorted(others):
+            read = [record for record in members if record.read_by == other]
+            found.append(_group(other, variant, read, read, in_place_of=model))
+    return found
+
+
+def _group(
+    model: str,
+    variant: str,
+    records: list[AnalysisRecord],
+    planned: list[AnalysisRecord],
+    *,
+    in_place_of: str | None = None,
+    stand_ins: tuple[tuple[str, int], ...] = (),
+) -> Group:
+    return Group(
+        model=model,
+        variant=variant,
+        records=tuple(records),
+        documents=tuple(sorted({record.document for record in planned})),
+        runs=tuple(sorted({record.run for record in planned})),
+        planned=len(planned),
+        in_place_of=in_place_of,
+        stand_ins=stand_ins,
+    )
 
 
 def variables_of(framework: Framework) -> tuple[list[str], list[str]]:

@@ -1,17 +1,27 @@
-"""Markdown that reads well as plain text too: aligned tables, numbers in few digits, other people's text escaped."""
+"""Markdown that reads well as plain text too: aligned tables, numbers in few digits, other people's text disarmed."""
 
 import re
 from collections.abc import Sequence
 
+from discernus.sanitising import plain
+
 NONE = "–"  # the sign for "there is no number here"
 WIDTH = 116  # characters; wider tables are split
 
-_SPECIAL = re.compile(r"([\\`*\[\]<>|])")
+# What acts on a terminal, or turns the rest of a line around in any viewer.
+_UNSEEN = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+# What only Markdown acts on: an emphasis, but not a name_in_snake_case; a strike; what begins a block of its own.
+_FORMS = re.compile(r"(?<![^\W_])_|_(?![^\W_])|~|^[#=]|^[+-](?=[ +-]|$)|(?<=^\d)[.)](?= |$)|(?<=^\d\d)[.)](?= |$)")
 
 
 def text(value: str) -> str:
-    """Return someone's text on one line, with nothing left that Markdown or HTML would act on."""
-    return _SPECIAL.sub(r"\\\1", " ".join(value.split()))
+    """Return someone's text on one line, so that Markdown, HTML and terminals show it and act on none of it.
+
+    All that a model, a corpus or a vendor wrote comes through here. The result is not for an attribute or a code span.
+    """
+    shown = plain(_UNSEEN.sub("\ufffd", " ".join(value.split())))
+    shown = shown.replace("&#34;", '"').replace("&#39;", "'")  # these act in attributes alone, and there are none here
+    return _FORMS.sub(lambda found: f"&#{ord(found[0])};", shown)
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -27,6 +37,11 @@ def usd(value: float | None) -> str:
     if value is None:
         return "unknown"
     return f"{value:.2f}" if value == 0 or value >= 1 else f"{value:.4f}" if value >= 0.0001 else f"{value:.2g}"
+
+
+def percent(share: float) -> str:
+    """Return a share of 1 in whole percent."""
+    return f"{round(100 * share)} %"
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:

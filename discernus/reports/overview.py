@@ -6,7 +6,7 @@ from discernus.experiments.experiment import OFFLINE_PREFIX, Experiment
 from discernus.experiments.testability import Test, tests_of
 from discernus.reports.data import ReportData
 from discernus.reports.groups import Group
-from discernus.reports.markdown import count, number, series, table, text
+from discernus.reports.markdown import NONE, count, number, series, table, text
 
 DOCUMENTS_IN_WORDS = 12
 
@@ -40,13 +40,13 @@ def opening(data: ReportData, groups: list[Group]) -> str:
 def sample_label(experiment: Experiment) -> str | None:
     """Return what the experiment's own text says about being sample material; None where it says nothing."""
     found = _LABEL.search(experiment.text)
-    return None if found is None else f"**{found['heading'].strip()}.** {' '.join(found['body'].split())}"
+    return None if found is None else f"**{text(found['heading'])}.** {text(found['body'])}"
 
 
 def what_was_run(data: ReportData, groups: list[Group]) -> str:
     """Return the section that says, in a paragraph and a table, what was run."""
     documents = count(len(data.documents), "document")
-    models = series([text(model) for model in dict.fromkeys(group.model for group in groups)])
+    models = series([text(model) for model in dict.fromkeys(group.in_place_of or group.model for group in groups)])
     variants = list(dict.fromkeys(group.variant for group in groups))
     runs = max((len(group.runs) for group in groups), default=0)
     ended = f" and ended {text(data.finished_at)}" if data.finished_at else ""
@@ -59,15 +59,16 @@ def what_was_run(data: ReportData, groups: list[Group]) -> str:
         f"{count(len(data.framework.dimensions), 'dimension')}. The session began {text(data.started_at)}{ended} (UTC)."
     )
     rows = [_row(group) for group in groups]
-    headings = ["model asked", "variant", "model that answered", "planned", "scored", "partial", "parked", "pending"]
+    headings = ["model", "variant", "model that answered", "planned", "scored", "partial", "parked", "pending"]
     return f"## What was run\n\n{paragraph}\n\n{table(headings, rows, left=3)}"
 
 
 def _row(group: Group) -> list[str]:
     status = [record.status for record in group.records]
-    numbers = [len(status), *(status.count(name) for name in ("scored", "partial", "parked", "pending"))]
+    planned = str(group.planned) if group.in_place_of is None else NONE
+    numbers = [str(status.count(name)) for name in ("scored", "partial", "parked", "pending")]
     answered = series([text(model) for model in group.answered]) or "none"
-    return [text(group.model), text(group.variant), answered, *map(str, numbers)]
+    return [group.name, text(group.variant), answered, planned, *numbers]
 
 
 def summary(data: ReportData, groups: list[Group]) -> str:
@@ -85,9 +86,8 @@ def summary(data: ReportData, groups: list[Group]) -> str:
 
 def _in_words(data: ReportData, group: Group, *, comparable: bool) -> str:
     names = {dimension.name: text(dimension.label) for dimension in data.framework.dimensions}
-    planned = len(group.records)
     scored = sum(bool(record.scores) for record in group.records)
-    sentences = [f"**{group.title}**: {scored} of {count(planned, 'analysis', 'analyses')} gave scores."]
+    sentences = [f"**{group.title}**: {scored} of {count(len(group.records), 'analysis', 'analyses')} gave scores."]
     across = {name: group.across_documents(name).mean for name in names}
     if not scored:
         return sentences[0]

@@ -11,8 +11,9 @@ class AnalysisRecord(BaseModel):
     """One analysis with all that is known of it. Unknown is None, missing is absent; nothing is filled in.
 
     ``status``: scored (each dimension has a score, or was found to have no coverage), partial (some are missing),
-    parked (given up for now; ``reason`` says why) or pending. ``ask`` is 0 for the first question, more after unusable
-    answers.
+    parked (given up for now; ``reason`` says why) or pending. ``model_asked`` is the one that was called: a fallback
+    where it is not the requested one. ``substituted``: another model answered than the one that was called. ``ask`` is
+    0 for the first question, more after unusable answers. ``call`` is the archive's name of the answer that counts.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
@@ -21,7 +22,9 @@ class AnalysisRecord(BaseModel):
     document: str
     metadata: dict[str, str] = {}
     model_requested: str
+    model_asked: str | None = None
     model_answered: str | None = None
+    substituted: bool | None = None
     variant: str
     run: int
     status: Literal["scored", "partial", "parked", "pending"]
@@ -36,6 +39,7 @@ class AnalysisRecord(BaseModel):
     evidence: dict[str, tuple[str, ...]] = {}
     route: Route | None = None
     finish_reason: str | None = None
+    marks: tuple[str, ...] = ()  # what was noticed about the answer: truncated, active_content, …
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     cached_tokens: int | None = None
@@ -44,6 +48,7 @@ class AnalysisRecord(BaseModel):
     latency_ms: float | None = None
     answered_at: str | None = None  # ISO 8601, UTC
     ask: int = 0
+    call: str | None = None
     parameters: dict[str, Any] = {}
     dropped_parameters: tuple[str, ...] = ()
 
@@ -53,6 +58,13 @@ class AnalysisRecord(BaseModel):
         return self.status in ("parked", "pending") or (self.status == "partial" and not self.scores)
 
     @property
-    def answer_file(self) -> str:
-        """Where the answer that was scored lies in the session's folder."""
-        return f"llm_archive/response_{self.number:03d}{f'_ask{self.ask}' if self.ask else ''}.txt"
+    def read_by(self) -> str:
+        """The model whose reading this is: the requested one, unless another is known to have stood in for it."""
+        if self.substituted and self.model_answered is not None:
+            return self.model_answered
+        return self.model_asked or self.model_requested
+
+    @property
+    def answer_file(self) -> str | None:
+        """Where the answer that was scored lies in the session's folder; None where there is none."""
+        return None if self.call is None else f"llm_archive/response_{self.call}.txt"

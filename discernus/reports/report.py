@@ -5,7 +5,7 @@ Written by code alone, so that the same session gives the same report, and no nu
 
 from dataclasses import replace
 
-from discernus.reports import appendix, findings, overview
+from discernus.reports import answerers, appendix, circumstances, costs, failures, findings, overview
 from discernus.reports.data import ReportData
 from discernus.reports.groups import groups_of
 
@@ -18,6 +18,7 @@ def final_report(data: ReportData) -> str:
         overview.opening(data, groups),
         overview.what_was_run(data, groups),
         overview.summary(data, groups),
+        answerers.stand_ins(data),
         findings.dimensions(data, groups),
         findings.documents(data, groups),
         findings.baselines(data),
@@ -27,8 +28,12 @@ def final_report(data: ReportData) -> str:
         overview.hypotheses(data),
         appendix.evidence(data),
         appendix.gaps(data, groups),
-        appendix.costs(data),
-        appendix.in_doubt(data),
+        failures.what_went_wrong(data),
+        answerers.limitations(data),
+        costs.costs(data),
+        costs.in_doubt(data),
+        circumstances.limits(data),
+        circumstances.destinations(data),
         appendix.verification(data),
         appendix.provenance(data),
     ]

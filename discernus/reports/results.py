@@ -107,11 +107,15 @@ def _parameter(name: str) -> Column:
 
 def _identity() -> list[Column]:
     text = "text, not altered: import as text, since a spreadsheet may take a leading = + - @ for a formula"
+    asked = "model that was called; another than model_requested where a fallback stood in; empty: there is no answer"
+    substituted = "whether a vendor or a proxy had another model answer than model_asked; empty: there is no answer"
     return [
         Column("analysis", "number of the analysis in the session's plan; names its files", "", lambda r: r.number),
         Column("document", "id of the document in the corpus", text, lambda r: r.document),
         Column("model_requested", "model that the experiment asked for", "text", lambda r: r.model_requested),
+        Column("model_asked", asked, "text", lambda r: r.model_asked),
         Column("model_answered", "model that answered, by its own account", "text", lambda r: r.model_answered),
+        Column("substituted", substituted, "true or false", lambda r: r.substituted),
         Column("variant", "the framework's way of asking", "text", lambda r: r.variant),
         Column("run", "which of the repeats, from 1", "", lambda r: r.run),
     ]
@@ -138,14 +142,22 @@ def _scores(framework: Framework) -> list[Column]:
 def _circumstances() -> list[Column]:
     status = "scored, partial (some scores are missing), parked (no usable answer was had) or pending"
     route = "how the scores were read: contract_json, json_in_text, repaired_json or second_model"
-    cost = "cost of the analysis; empty: no price is known, which is not 0"
+    cost = (
+        "cost of the answer that was scored; what else was asked for the analysis is in the report's cost; empty: no "
+        "price is known, which is not 0"
+    )
     ask = "0: the first question was used; more: the question was repeated after an unusable answer"
     cached, reasoning = "prompt tokens that the vendor's cache held", "completion tokens spent on reasoning"
+    marks = (
+        "what was noticed about the answer: oversized, truncated (at the limit of its output), runaway (without end), "
+        "refusal, active_content (would act in a browser), no_text; empty: nothing"
+    )
     return [
         Column("status", status, "", lambda r: r.status),
         Column("reason", "what is missing, and why", "text", why_incomplete),
         Column("extraction_route", route, "", lambda r: r.route),
         Column("finish_reason", "why the model stopped, as the vendor says", "text", lambda r: r.finish_reason),
+        Column("marks", marks, "text", lambda r: ", ".join(r.marks)),
         Column("prompt_tokens", "tokens sent", "tokens", lambda r: r.prompt_tokens),
         Column("completion_tokens", "tokens answered", "tokens", lambda r: r.completion_tokens),
         Column("cached_tokens", cached, "tokens", lambda r: r.cached_tokens),
@@ -154,6 +166,7 @@ def _circumstances() -> list[Column]:
         Column("latency_ms", "time from question to answer", "milliseconds", lambda r: r.latency_ms),
         Column("answered_at", "when the answer was there", "ISO 8601, UTC", lambda r: r.answered_at),
         Column("ask", ask, "", lambda r: r.ask),
+        Column("answer_file", "the answer that was scored, in the session's folder", "", lambda r: r.answer_file),
         Column(
             "dropped_parameters",
             "parameters that were asked for but that the vendor's adapter does not take",
@@ -173,7 +186,9 @@ def _cell(value: Any) -> str:
         return ""
     if isinstance(value, str):
         return value
-    return repr(value) if isinstance(value, int | float) else canonical_json(value).decode()
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return repr(value)
+    return canonical_json(value).decode()  # true and false among the rest
 
 
 def _quoted(cell: str) -> str:

@@ -86,6 +86,8 @@ class ArchivedCall(BaseModel):
     model_forensics: dict[str, Any]
     response_metadata: dict[str, Any]
     response_as_received: Any = None
+    substituted: bool = False
+    marks: tuple[str, ...] = ()
 
     @property
     def usage(self) -> Usage:
@@ -184,7 +186,7 @@ class Archive:
         data = _writable(answer.text).encode()
         record = _record(call, intent, request, answer, data)
         sidecar = record.model_dump_json(indent=1).encode()
-        question = json.dumps(self._question(request, answer), ensure_ascii=False, indent=1).encode()
+        question = self._question(request, answer.request_as_sent)
         if self.mirror is not None:
             try:
                 _link_answer(self.mirror, call, intent.attempt, question, sidecar, data)
@@ -195,7 +197,10 @@ class Archive:
         return record
 
     def record_failure(self, call: Call, intent: Intent, request: ModelRequest, failure: CallFailed) -> None:
-        """Archive what came instead of an answer; the intent is settled by it."""
+        """Archive the question and what came instead of an answer; the intent is settled by it."""
+        if not self.store.exists(call.request):
+            question = self._question(request, failure.request_as_sent)
+            self.store.put_if_absent(call.request, question, with_next=True)
         error = {
             "call": call.name,
             "attempt": intent.attempt,
@@ -212,6 +217,12 @@ class Archive:
             "sent": failure.sent,
             "message": failure.message,
             "body": failure.body,
+            "usage": None if failure.usage is None else failure.usage.model_dump(),
+            "cost_usd": failure.cost_usd,
+            "price_source": failure.price_source,
+            "started_at": None if failure.started_at is None else failure.started_at.isoformat(),
+            "latency_ms": failure.latency_ms,
+            "request_as_sent": failure.request_as_sent,
         }
         self.store.put(call.error(intent.attempt), json.dumps(error, ensure_ascii=False, indent=1).encode())
         self.store.remove(call.intent(intent.attempt))
@@ -246,7 +257,8 @@ class Archive:
             if f"{layout.ARCHIVE}/{name}".startswith(start):
                 yield f"{layout.ARCHIVE}/{name}"
 
-    def _question(self, request: ModelRequest, answer: ModelAnswer) -> dict[str, Any]:
+    def _question(self, request: ModelRequest, as_sent: dict[str, Any] | None) -> bytes:
+        """Return the request as it is archived, each message by the hash under which its text is in the store."""
         references = []
         for message in request.messages:
             content = message.content.encode()
@@ -255,20 +267,23 @@ class Archive:
                 self.store.put_if_absent(layout.message(key), content)
                 self._known_messages.add(key)
             references.append({"role": message.role, "content_sha256": key})
-        return {
+        question = {
             "format": 1,
             "model": request.model,
             "messages": references,
             "parameters": request.parameters,
             "timeout_s": request.timeout_s,
-            "as_sent": answer.request_as_sent,
+            "as_sent": as_sent,
         }
+        return json.dumps(question, ensure_ascii=False, indent=1).encode()
 
 
 def _link_answer(store: Store, call: Call, attempt: int, question: bytes, sidecar: bytes, data: bytes) -> None:
     """Write an answer's three files, the response last: its link is the commit. Repeating it changes nothing."""
-    store.put_if_absent(call.request, question, with_next=True)
+    asked_before = not store.put_if_absent(call.request, question, with_next=True)
     if not store.exists(call.response):
+        if asked_before and store.get(call.request) != question:
+            store.put(call.request, question)  # what an attempt sent that failed is in its error's record
         if not store.put_if_absent(call.metadata, sidecar, with_next=True):
             # of an attempt that died before the link of its response, or of a rival at this very moment
             store.put_if_absent(call.sidecar(attempt), sidecar, with_next=True)
@@ -316,6 +331,8 @@ def _record(call: Call, intent: Intent, request: ModelRequest, answer: ModelAnsw
             "cost_usd": answer.cost_usd,
         },
         response_as_received=_without_text(answer.response_as_received, answer.text),
+        substituted=answer.substituted,
+        marks=answer.marks,
     )
 
 

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -18,6 +19,7 @@ import structlog
 
 from discernus.llm.calls import ModelAnswer, ModelRequest
 from discernus.llm.errors import CallFailed
+from discernus.llm.gate import Gate, Open
 from discernus.sessions.archive import Archive, ArchivedCall, Intent
 from discernus.sessions.layout import Call
 from discernus.sessions.owners import Owner
@@ -56,7 +58,16 @@ class Obtained:
 class Calls:
     """All calls of one process: what is in flight is known, joined rather than repeated, and waited for at the end."""
 
-    def __init__(self, owner: Owner, complete: Complete, *, minimum_free_bytes: int, threads: int = 2) -> None:
+    def __init__(
+        self,
+        owner: Owner,
+        complete: Complete,
+        *,
+        minimum_free_bytes: int,
+        threads: int = 2,
+        gate: Gate | None = None,
+    ) -> None:
+        self.gate: Gate = gate or Open()
         self._owner = owner
         self._complete = complete
         self._minimum_free_bytes = minimum_free_bytes
@@ -95,12 +106,15 @@ class Calls:
         claimed = await self._in_thread(self._claim, archive, call, content_key, request)
         if isinstance(claimed, Obtained):
             return claimed
+        sent_at = datetime.now(UTC)
         try:
             answer = await self._complete(request, idempotency_key=f"{content_key[:32]}-{session}-{call.name}")
         except Exception as broken:  # noqa: BLE001  whatever it was, a request may be out, and must leave its record
             failure = broken if isinstance(broken, CallFailed) else _unforeseen(broken, request.model)
+            self.gate.observe(request.model, None, failure, sent_at)
             await self._until_written(partial(archive.record_failure, call, claimed, request, failure), call)
             raise failure from None
+        self.gate.observe(request.model, answer, None, sent_at)
         record = await self._until_written(partial(archive.commit, call, claimed, request, answer), call)
         return Obtained(record, answer.text, reused=False)
 

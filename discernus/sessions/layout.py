@@ -1,12 +1,15 @@
 """Where everything of a session lies: the names of its files, each with one purpose, and nothing else.
 
-A *call name* is the plan number, plus what sets a call apart from the analysis's first question:
-``017``, ``017_ask1`` (asked again), ``017_extraction`` (read by a second model).
+A *call name* is the plan number, plus what sets a call apart from the analysis's first question: ``017``,
+``017_ask1`` (asked again), ``017_fallback1`` (asked of the first fallback), ``017_extraction`` (read by a second
+model), ``017_fallback1_extraction_fallback2_ask1`` (all of that).
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import cast
 
 from discernus.llm.calls import Purpose
@@ -15,12 +18,15 @@ ARCHIVE = "llm_archive"
 EXTRACTED = "extracted"
 INTENTS = "fault_recovery/intents"
 PARKED = "fault_recovery/parked"
+WAITING = "fault_recovery/waiting"
 PAGES = "analysis_results"
 DELIVERABLES = "deliverables"
 STATE = "system_state"
+VERSIONS = f"{STATE}/answering_versions"
 
 SESSION = f"{STATE}/session.json"
 STATUS = f"{STATE}/status.json"
+LIMITS = f"{STATE}/limits.json"
 TABLES_LOCK = f"{STATE}/tables.lock"
 OWNER_LOCK = f"{STATE}/owner.lock"
 RESULTS = f"{DELIVERABLES}/results.csv"
@@ -31,26 +37,46 @@ EXTRACTION_LOG = f"{EXTRACTED}/extraction_log.jsonl"
 OPERATIONAL_LOG = "logs/operational.jsonl"
 
 
+_NAME = re.compile(
+    r"(?P<number>\d+)(?:_fallback(?P<first>\d+))?(?:_(?P<purpose>extraction|synthesis)(?:_fallback(?P<second>\d+))?)?"
+    r"(?:_ask(?P<ask>\d+))?"
+)
+
+
 @dataclass(frozen=True)
 class Call:
-    """A call's identity within its session: plan number, purpose, and which ask it is (0 for the first)."""
+    """A call's identity within its session: plan number, purpose, which ask it is (0 for the first), of which
+    candidate.
+
+    ``fallback`` is 0 for the model that was asked for. ``source`` is the fallback whose answer a second model reads.
+    """
 
     number: int
     purpose: Purpose = "analysis"
     ask: int = 0
+    fallback: int = 0
+    source: int = 0
 
     @property
     def name(self) -> str:
-        purpose = "" if self.purpose == "analysis" else f"_{self.purpose}"
+        fallback = f"_fallback{self.fallback}" if self.fallback else ""
+        source = f"_fallback{self.source}" if self.source else ""
+        which = fallback if self.purpose == "analysis" else f"{source}_{self.purpose}{fallback}"
         ask = f"_ask{self.ask}" if self.ask else ""
-        return f"{self.number:03d}{purpose}{ask}"
+        return f"{self.number:03d}{which}{ask}"
 
     @classmethod
     def named(cls, name: str) -> Call:
-        """Return the call of that name."""
-        number, *rest = name.split("_")
-        ask = int(rest.pop().removeprefix("ask")) if rest and rest[-1].startswith("ask") else 0
-        return cls(int(number), cast(Purpose, rest[0]) if rest else "analysis", ask)
+        """Return the call of that name; ValueError if it is none."""
+        found = _NAME.fullmatch(name)
+        if found is None:
+            raise ValueError(f"{name!r} is not the name of a call")
+        purpose = cast(Purpose, found["purpose"] or "analysis")
+        first, second, ask = int(found["first"] or 0), int(found["second"] or 0), int(found["ask"] or 0)
+        number = int(found["number"])
+        if purpose == "analysis":
+            return cls(number, purpose, ask, fallback=first)
+        return cls(number, purpose, ask, fallback=second, source=first)
 
     @property
     def request(self) -> str:
@@ -92,6 +118,19 @@ def parked(number: int) -> str:
     return f"{PARKED}/parked_{number:03d}.json"
 
 
+def waiting(model: str) -> str:
+    return f"{WAITING}/{_file_name(model)}.json"
+
+
+def version(model: str, answered: str) -> str:
+    """Return the name of the note that a model has answered under that version."""
+    return f"{VERSIONS}/{_file_name(model)}/{_file_name(answered)}.json"
+
+
+def first_version(model: str) -> str:
+    return f"{VERSIONS}/{_file_name(model)}.first"
+
+
 def page(number: int) -> str:
     return f"{PAGES}/analysis_{number:03d}.md"
 
@@ -103,3 +142,9 @@ def checkpoint(stage: str) -> str:
 
 def seal(version: int) -> str:
     return f"{STATE}/seal_{version:03d}.json"
+
+
+def _file_name(name: str) -> str:
+    """Return a name of any kind as part of a file's name: itself where that is one, its hash added where it is not."""
+    plain = re.sub(r"[^A-Za-z0-9._-]", "-", name)[:80]
+    return plain if plain == name else f"{plain}-{sha256(name.encode()).hexdigest()[:8]}"

@@ -108,9 +108,15 @@ def open_session(
     concurrency: int,
     call_timeout_s: float,
     mirror: Path | None,
+    extraction_models: tuple[str, ...] = (),
+    timeouts_s: dict[str, float] | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Session:
-    """Freeze the definition into a new session and return it; its facts are written last and make it a session."""
+    """Freeze the definition into a new session and return it; its facts are written last and make it a session.
+
+    ``extraction_models`` read what our rules cannot, in that order; ``timeouts_s`` holds the models that have a time of
+    their own.
+    """
     sessions = sessions_folder(projects_dir, folder)
     created = now()
     while (sessions / _name(created)).exists():
@@ -136,6 +142,8 @@ def open_session(
         concurrency=concurrency,
         models=experiment.models,
         call_timeout_s=call_timeout_s,
+        extraction_models=extraction_models,
+        timeouts_s=timeouts_s or {},
         versions={
             "discernus": __version__,
             "python": platform.python_version(),

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from pydantic import ValidationError
-
 from discernus.sessions import layout
-from discernus.sessions.archive import ArchivedCall, Intent
+from discernus.sessions.archive import Intent
+from discernus.sessions.costs import CallCost, Costs, add_up, recorded_cost
+from discernus.sessions.layout import Call
+from discernus.sessions.limits import limits_in_words
 from discernus.sessions.owners import Onlooker
 from discernus.sessions.session import Session
 
@@ -35,7 +36,9 @@ class Latest:
 class Standing:
     """Counts of analyses, calls and money. ``in_flight`` calls belong to the living, ``in_doubt`` ones to the dead.
 
-    ``last_failure`` is the latest of all; ``waiting_for`` is there while such a failure is being waited out.
+    ``calls`` were answered, or failed and were billed; ``cost_usd`` is what of them is known. ``last_failure`` is the
+    latest of all; ``waiting_for`` is there while such a failure is being waited out, or while models take no calls.
+    ``limits`` say, while calls are made, how many each model may be sent.
     """
 
     stage: str
@@ -53,6 +56,7 @@ class Standing:
     last_failure: str
     dimensions: tuple[str, ...]
     latest: tuple[Latest, ...]
+    limits: tuple[str, ...] = ()
 
 
 class ProgressReader:
@@ -63,11 +67,11 @@ class ProgressReader:
         self._owner = is_alive
         self._dimensions = [dimension.name for dimension in session.definition.framework.dimensions]
         self._seen: set[str] = set()
-        self._sidecars: set[str] = set()
-        self._costs: dict[tuple[str, int], float | None] = {}  # by call and attempt
+        self._files: set[str] = set()  # of the archive, each read once
+        self._calls: dict[tuple[str, int], CallCost] = {}  # by name and attempt
+        self._costs: Costs = add_up([])
         self._latest: deque[Latest] = deque(maxlen=LATEST)
         self._intents: dict[str, Intent] = {}
-        self._errors: set[str] = set()
         self._last_error: dict[str, Any] | None = None
 
     def read(self) -> Standing:
@@ -75,12 +79,13 @@ class ProgressReader:
         session = self._session
         done = [name for name in session.store.names(layout.EXTRACTED) if name.startswith("extracted_")]
         self._read_new(done)
-        self._read_costs()
-        in_flight, in_doubt = self._split_intents()
+        names = session.store.names(layout.INTENTS)  # first: what is answered meanwhile is then found in the archive
+        self._read_archive()
+        in_flight, in_doubt = self._split(names)
         status, reason = session.noted_status()
-        known = [cost for cost in self._costs.values() if cost is not None]
+        stage = self._stage()
         return Standing(
-            stage=self._stage(),
+            stage=stage,
             status=status,
             reason=reason,
             planned=session.facts.analyses,
@@ -88,13 +93,14 @@ class ProgressReader:
             parked=len(session.all_parked()),
             in_flight=in_flight,
             in_doubt=in_doubt,
-            cost_usd=sum(known),
-            unpriced=len(self._costs) - len(known),
-            calls=len(self._costs),
-            waiting_for=self._waiting_for(),
+            cost_usd=self._costs.cost_usd or 0.0,
+            unpriced=self._costs.unpriced,
+            calls=self._costs.calls,
+            waiting_for=self._waiting_for() if stage == "analysis" else "",
             last_failure=_said(self._last_error) if self._last_error else "",
             dimensions=tuple(self._dimensions),
             latest=tuple(self._latest),
+            limits=limits_in_words(session) if stage == "analysis" else (),
         )
 
     def _stage(self) -> str:
@@ -124,46 +130,58 @@ class ProgressReader:
                 )
             )
 
-    def _read_costs(self) -> None:
-        names = self._session.store.names(layout.ARCHIVE)
-        for name in names:
-            sidecar = name.startswith(("metadata_", "rival_metadata_")) and name.endswith(".json")
-            if sidecar and name not in self._sidecars:
-                self._sidecars.add(name)
-                try:
-                    record = ArchivedCall.model_validate_json(self._session.store.get(f"{layout.ARCHIVE}/{name}"))
-                except ValidationError:  # its answer then counts as damaged, and is named as that
-                    continue
-                self._costs[record.call, record.attempt] = record.cost_usd
-        errors = {name for name in names if name.startswith("error_")}
-        for name in sorted(errors - self._errors):
+    def _read_archive(self) -> None:
+        """Take in what is new in the archive: what calls cost, and which failed last."""
+        fresh = [name for name in self._session.store.names(layout.ARCHIVE) if name not in self._files]
+        self._files.update(fresh)
+        for name in fresh:
+            self._calls |= recorded_cost(self._session, name)
+            if name.startswith("error_"):
+                self._note_error(name)
+        if fresh:
+            self._costs = add_up(self._calls.values())
+
+    def _note_error(self, name: str) -> None:
+        try:
             error = json.loads(self._session.store.get(f"{layout.ARCHIVE}/{name}"))
-            if self._last_error is None or error["at"] >= self._last_error["at"]:
-                self._last_error = error
-        self._errors = errors
+        except ValueError:  # torn by a power cut; its cost is counted as unknown
+            return
+        if self._last_error is None or error["at"] >= self._last_error["at"]:
+            self._last_error = error
 
     def _waiting_for(self) -> str:
         """Return the passing failure that is being waited out, and until when; nothing once that time is over."""
+        closed = self._session.waiting()
+        if closed:
+            return "; ".join(f"{reason} (until {until.astimezone():%H:%M:%S})" for _, reason, until in closed)
         error = self._last_error
-        if error is None or error["kind"] != "transient" or self._stage() != "analysis":
+        if error is None or error["kind"] != "transient":
             return ""
         until = datetime.fromisoformat(error["at"]) + timedelta(seconds=error["retry_after_s"] or WAITED_S)
         if until < datetime.now(UTC):
             return ""
         return f"{_said(error)} (tried again by {until.astimezone():%H:%M:%S})"
 
-    def _split_intents(self) -> tuple[int, int]:
-        names = self._session.store.names(layout.INTENTS)
+    def _split(self, names: list[str]) -> tuple[int, int]:
+        """Return how many calls are in flight, and how many in doubt, given the names of all intents."""
         self._intents = {name: self._intents[name] for name in names if name in self._intents}
         for name in names:
             if name not in self._intents:
                 intent = self._session.archive.read_intent(f"{layout.INTENTS}/{name}")
                 if intent is not None:
                     self._intents[name] = intent
-        owner, intents = self._owner, self._intents.values()
-        alive = [intent for intent in intents if owner is not None and owner.may_live(intent.owner)]
-        dead = [intent for intent in intents if intent not in alive and not self._session.archive.settled(intent)]
-        return len(alive), len(dead)
+        open_ = [intent for intent in self._intents.values() if not self._is_settled(intent)]
+        in_flight = sum(self._may_come(intent) for intent in open_)
+        return in_flight, len(open_) - in_flight
+
+    def _is_settled(self, intent: Intent) -> bool:
+        """Return whether what came of the call is archived: a kill may fall before its intent is removed."""
+        failed = Call.named(intent.call).error(intent.attempt).rpartition("/")[2]
+        return (intent.call, intent.attempt) in self._calls or failed in self._files
+
+    def _may_come(self, intent: Intent) -> bool:
+        alive = self._owner is not None and self._owner.may_live(intent.owner)
+        return alive and intent.deadline > datetime.now(UTC)
 
 
 def _said(error: dict[str, Any]) -> str:

@@ -6,11 +6,12 @@ import json
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from discernus.experiments.definition import Definition
+from discernus.experiments.experiment import DEFAULT_MODEL
 from discernus.experiments.freezing import thaw
 from discernus.experiments.plan import Analysis, make_plan
 from discernus.extraction.extract import Extraction
@@ -20,7 +21,11 @@ from discernus.sessions.store import LocalStore, NotInStore, Store
 
 
 class SessionFacts(BaseModel):
-    """What was settled when the session was opened; ``source`` is where its author's files lie."""
+    """What was settled when the session was opened; ``source`` is where its author's files lie.
+
+    ``extraction_models`` read the answers that our rules cannot, the first one if it can be had; ``timeouts_s`` are of
+    the models whose calls may take another time than ``call_timeout_s``.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -36,6 +41,12 @@ class SessionFacts(BaseModel):
     models: tuple[str, ...]
     call_timeout_s: float
     versions: dict[str, str]
+    extraction_models: tuple[str, ...] = ()
+    timeouts_s: dict[str, float] = {}
+
+    def timeout_s(self, model: str) -> float:
+        """Return the seconds that a call to the model may take."""
+        return self.timeouts_s.get(model, self.call_timeout_s)
 
 
 class Extracted(BaseModel):
@@ -105,6 +116,19 @@ class Session:
     def name(self) -> str:
         return "/".join((self.facts.project, self.facts.experiment, self.facts.session))
 
+    @cached_property
+    def extraction_models(self) -> tuple[str, ...]:
+        """The models that may read an answer that our rules cannot, in order."""
+        if self.facts.extraction_models:
+            return self.facts.extraction_models
+        named = self.definition.experiment.extraction_model  # a session opened before fallbacks were settled
+        return (named,) if named not in (None, DEFAULT_MODEL) else ()
+
+    def candidates(self, number: int) -> tuple[str, ...]:
+        """Return the models that may answer an analysis: the one asked for, then its fallbacks."""
+        model = self.analysis(number).model
+        return (model, *self.definition.experiment.fallback_models.get(model, ()))
+
     def analysis(self, number: int) -> Analysis:
         """Return the analysis with that plan number."""
         return self.plan[number - 1]
@@ -161,6 +185,29 @@ class Session:
         except NotInStore:
             return "running", ""
         return str(note["status"]), str(note["reason"])
+
+    def note_waiting(self, model: str, reason: str, until: datetime) -> None:
+        """Say that calls to the model wait, and until when."""
+        note = {"model": model, "reason": reason, "until": until.isoformat()}
+        self.store.put(layout.waiting(model), json.dumps(note, ensure_ascii=False).encode(), durable=False)
+
+    def note_limits(self, shares: list[dict[str, Any]]) -> None:
+        """Keep this session's parts of its models' limits."""
+        self.store.put(layout.LIMITS, json.dumps(shares).encode(), durable=False)
+
+    def limits(self) -> list[dict[str, Any]]:
+        """Return this session's parts of its models' limits; none if nobody has told any."""
+        try:
+            found: list[dict[str, Any]] = json.loads(self.store.get(layout.LIMITS))
+        except NotInStore:
+            return []
+        return found
+
+    def waiting(self) -> list[tuple[str, str, datetime]]:
+        """Return each model whose calls wait now, why, and until when."""
+        notes = [json.loads(self.store.get(f"{layout.WAITING}/{name}")) for name in self.store.names(layout.WAITING)]
+        found = [(note["model"], note["reason"], datetime.fromisoformat(note["until"])) for note in notes]
+        return [one for one in found if one[2] > datetime.now(UTC)]
 
     def reached(self, stage: str) -> bool:
         """Return whether the stage's checkpoint is there."""

@@ -1,30 +1,35 @@
 """The step that spends money: one question to one model, its answer archived, its failure judged.
 
-What comes of a failure: *wait* and try again (raised as TryAgain), *park* the analysis and let the others go on, or
-*stop* the session, when only a person can mend it.
+What comes of a failure: *wait* and try again (raised as TryAgain), *park* the analysis and let the others go on, *fall
+back* to another model where there is one, or *stop* the session, when only a person can mend it.
 """
 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Literal
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
 
 from discernus.extraction.extract import ask_again, extract
 from discernus.llm.calls import ModelRequest
+from discernus.llm.catalogue import facts_of
 from discernus.llm.errors import CallFailed
+from discernus.llm.models_file import read_models_file
 from discernus.llm.requests import analysis_request, extraction_request
-from discernus.sessions.archive import ArchiveDamaged, UnderWay
+from discernus.sessions.archive import ArchiveDamaged, ArchivedCall, UnderWay
 from discernus.sessions.calls import Calls, NoRoom
 from discernus.sessions.layout import Call
 from discernus.sessions.session import Parked, Session
+from discernus.sessions.versions import note_version
 from discernus.settings import Settings
 
 PAID = 200  # a reply that was billed, though no answer could be read out of it
 MOST_PAID = 2  # how often such a reply is paid for before the analysis is parked
 PATIENT_FAILURES = 5  # so often a vendor's own Retry-After is taken at its word; then our backoff is the least
 UNDER_WAY_POLL_S = 2.0  # how often to look for an answer that another process is getting
+NO_FALLBACK = frozenset({"archive_damaged", "bad_request"})  # another model would meet the same
+ACCEPTING = "accept the new version with --accept-versions, or open another session with --new"
 
 
 class TryAgain(Exception):
@@ -38,22 +43,58 @@ class TryAgain(Exception):
 
 @dataclass(frozen=True)
 class Asked:
-    """How a call ended; ``held``: the session is paused; ``reused``: the archive had the answer, nothing was sent."""
+    """How a call ended; ``held``: the session is paused; ``closed``: the model takes no calls for ``wait_s``;
+    ``reused``: the archive had the answer, nothing was sent.
 
-    status: Literal["answered", "parked", "held", "stop"]
+    ``cost_usd`` includes what failed tries cost; ``in_doubt`` tries died, and may have cost as much again each.
+    ``falls_back``: it was left to the next candidate.
+    """
+
+    status: Literal["answered", "parked", "held", "closed", "stop"]
     reused: bool = False
     cost_usd: float | None = None
     reason: str = ""
     passing: bool = False
+    falls_back: bool = False
+    wait_s: float = 0.0
+    in_doubt: int = 0
+
+
+@dataclass(frozen=True)
+class _Question:
+    """A call about to be made: to which candidate of how many, and whether it is the last pass."""
+
+    session: Session
+    settings: Settings
+    call: Call
+    request: ModelRequest
+    candidates: tuple[str, ...]
+    again: bool
+
+    @property
+    def last(self) -> bool:
+        return self.call.fallback >= len(self.candidates) - 1
 
 
 async def analyse(
-    session: Session, calls: Calls, settings: Settings, number: int, ask: int, *, again: bool = False
+    session: Session,
+    calls: Calls,
+    settings: Settings,
+    number: int,
+    ask: int,
+    *,
+    again: bool = False,
+    fallback: int = 0,
 ) -> Asked:
-    """Have one analysis answered. Raises TryAgain for what waiting cures."""
-    call = Call(number, "analysis", ask)
+    """Have one analysis answered, by the model asked for or by one of its fallbacks (from 1).
+
+    Raises TryAgain for what waiting cures.
+    """
+    call = Call(number, "analysis", ask, fallback=fallback)
+    candidates = session.candidates(number)
+    model = candidates[fallback]
     try:
-        correction = _correction(session, number, ask)
+        correction = _correction(session, call)
     except ArchiveDamaged as damaged:
         return _park(session, call, "archive_damaged", str(damaged), passing=False, failures=0, passes=2)
     request = analysis_request(
@@ -61,80 +102,178 @@ async def analyse(
         session.analysis(number),
         ask=ask,
         correction=correction,
-        timeout_s=session.facts.call_timeout_s,
+        timeout_s=session.facts.timeout_s(model),
+        model=model,
     )
-    return await _obtain(session, calls, settings, call, request, again=again)
+    return await _obtain(calls, _Question(session, settings, call, request, candidates, again))
 
 
 async def extract_by_model(
-    session: Session, calls: Calls, settings: Settings, number: int, ask: int, *, again: bool = False
+    session: Session,
+    calls: Calls,
+    settings: Settings,
+    number: int,
+    ask: int,
+    *,
+    again: bool = False,
+    fallback: int = 0,
+    source: int = 0,
 ) -> Asked:
-    """Have a second model read the archived answer. Raises TryAgain for what waiting cures."""
-    definition = session.definition
-    model = definition.experiment.extraction_model
-    found = session.archive.look_up(Call(number, "analysis", ask))
-    if model is None or found is None:
+    """Have a second model read the archived answer of candidate ``source``. Raises TryAgain for what waiting cures."""
+    definition, candidates = session.definition, session.extraction_models
+    found = session.archive.look_up(Call(number, "analysis", ask, fallback=source))
+    if not candidates or found is None:
         return Asked("parked", reason="there is no answer, or no model, to extract with")
+    model = candidates[fallback]
     first = extract(found[1], definition.framework, finish_reason=found[0].finish_reason)
     request = extraction_request(
         definition.framework,
         found[1],
         model,
         problem="; ".join(first.problems),
-        timeout_s=session.facts.call_timeout_s,
+        timeout_s=session.facts.timeout_s(model),
     )
-    return await _obtain(session, calls, settings, Call(number, "extraction", ask), request, again=again)
+    call = Call(number, "extraction", ask, fallback=fallback, source=source)
+    return await _obtain(calls, _Question(session, settings, call, request, candidates, again))
 
 
-async def _obtain(
-    session: Session, calls: Calls, settings: Settings, call: Call, request: ModelRequest, *, again: bool = False
-) -> Asked:
+async def _obtain(calls: Calls, question: _Question) -> Asked:
+    session, call = question.session, question.call
     analysis = session.analysis(call.number)
-    content_key = request.content_key(variant=analysis.variant, run=analysis.run, ask=call.ask)
+    content_key = question.request.content_key(variant=analysis.variant, run=analysis.run, ask=call.ask)
     parked = session.parked(call.number)
     if parked is not None and parked.call != call.name:
         parked = None  # it was another call of this analysis that could not be had
     try:
         if not session.store.exists(call.response):
-            if parked is not None and not _may_be_tried(parked, again):
-                return Asked("parked", reason=parked.reason, passing=parked.passing)
-            status, reason = session.noted_status()
-            if status == "paused":  # scheduled before the pause, and waiting to be tried again
-                return Asked("held", reason=reason)
-        obtained = await calls.obtain(session.archive, session.name, call, content_key, request)
+            refused = await _before_asking(calls, question, parked)
+            if refused is not None:
+                return refused
+        obtained = await calls.obtain(session.archive, session.name, call, content_key, question.request)
     except CallFailed as failure:
-        return _judge(session, settings, call, failure, parked, again=again)
+        return _judge(question, failure, parked)
     except UnderWay as other:
         raise TryAgain("under_way", str(other), min(other.seconds, UNDER_WAY_POLL_S)) from other
     except NoRoom as full:
         return Asked("stop", reason=str(full))
     except ArchiveDamaged as damaged:
         return _park(session, call, "archive_damaged", str(damaged), passing=False, failures=0, passes=2)
+    asked = _accounted(question, obtained.record, reused=obtained.reused)
+    refused = _refuse_who_answered(question, obtained.record)
+    if refused is not None:
+        return replace(refused, reused=asked.reused, cost_usd=asked.cost_usd, in_doubt=asked.in_doubt)
     if parked is not None:
         session.unpark(call.number)
-    return Asked("answered", reused=obtained.reused, cost_usd=obtained.record.cost_usd)
+    return asked
+
+
+async def _before_asking(calls: Calls, question: _Question, parked: Parked | None) -> Asked | None:
+    """Return why the call is not made now, None if it may be."""
+    session, call = question.session, question.call
+    if parked is not None and not _may_be_tried(parked, question.again):
+        return Asked("parked", reason=parked.reason, passing=parked.passing)
+    status, reason = session.noted_status()
+    if status == "paused":  # scheduled before the pause, and waiting to be tried again
+        return Asked("held", reason=reason)
+    if not question.last and (given_up := _given_up(question)):
+        return Asked("parked", reason=given_up, falls_back=True)
+    if call.fallback and (too_small := _no_larger(question)):
+        if question.last:
+            return _park(session, call, "context_too_long", too_small, passing=False, failures=0, passes=2)
+        return Asked("parked", reason=too_small, falls_back=True)
+    closed = await calls.gate.admit(question.request.model)
+    if closed is None:
+        return None
+    if closed.kind == "rate_limit":
+        raise TryAgain("rate_limit", closed.reason, closed.wait_s)
+    until = datetime.now(UTC) + timedelta(seconds=closed.wait_s)
+    session.note_waiting(question.request.model, closed.reason, until)
+    return Asked("closed", reason=closed.reason, wait_s=closed.wait_s)
 
 
 def _may_be_tried(parked: Parked, again: bool) -> bool:
     return parked.released or (again and parked.passing and parked.passes == 1)
 
 
-def _judge(
-    session: Session, settings: Settings, call: Call, failure: CallFailed, parked: Parked | None, *, again: bool
-) -> Asked:
+def _given_up(question: _Question) -> str:
+    """Return why this candidate was given up before a crash, so that it is not paid for again; nothing if it was
+    not."""
+    failures = question.session.archive.failures(question.call)
+    if not failures:
+        return ""
+    last = failures[-1]
+    for_good = last["kind"] != "transient" and last["error_class"] not in NO_FALLBACK
+    counted = sum(past["counts_as_attempt"] and past["kind"] == "transient" for past in failures)
+    return str(last["message"]) if for_good or counted >= question.settings.retry_max_attempts else ""
+
+
+def _no_larger(question: _Question) -> str:
+    """Return why a fallback need not be tried: the text was too long for a model whose context is no smaller."""
+    before = replace(question.call, fallback=question.call.fallback - 1)
+    failures = question.session.archive.failures(before)
+    if not failures or failures[-1]["error_class"] != "context_too_long":
+        return ""
+    rules = read_models_file(question.settings.models_path).rules
+    models = (failures[-1]["model"], question.request.model)
+    old, new = (facts_of(model, rules(model)).max_input_tokens for model in models)
+    if old is None or new is None or new > old:
+        return ""
+    return f"the text is too long for {failures[-1]['model']}, and {question.request.model} takes no longer ones"
+
+
+def _accounted(question: _Question, record: ArchivedCall, *, reused: bool) -> Asked:
+    """Return the answered call with what it cost in all its tries."""
+    if record.attempt == 1:
+        return Asked("answered", reused=reused, cost_usd=record.cost_usd)
+    failures = question.session.archive.failures(question.call)
+    cost_usd = None if record.cost_usd is None else record.cost_usd + _cost_of(failures)
+    earlier = sum(failure["attempt"] < record.attempt for failure in failures)
+    return Asked("answered", reused=reused, cost_usd=cost_usd, in_doubt=record.attempt - 1 - earlier)
+
+
+def _cost_of(failures: list[dict[str, Any]]) -> float:
+    return sum(failure.get("cost_usd") or 0.0 for failure in failures)
+
+
+def _refuse_who_answered(question: _Question, record: ArchivedCall) -> Asked | None:
+    """Return why an answer is not taken though it is archived: another model gave it, or a version nobody accepted."""
+    session, call, experiment = question.session, question.call, question.session.definition.experiment
+    model, answered = record.model_requested, record.model_answered
+    if call.purpose != "analysis" or answered is None:
+        return None
+    if record.substituted and not experiment.allow_substitution:
+        reason = (
+            f"{answered} answered in place of {model}; its answer is archived and not scored. "
+            "Name that model, or write `allow_substitution: true` in the experiment"
+        )
+        if not question.last:
+            return Asked("parked", reason=reason, falls_back=True)
+        return _park(session, call, "substitution", reason, passing=False, failures=0, passes=2)
+    version = note_version(session.store, model, answered, call.name)
+    if version.accepted or not experiment.pin_versions:
+        return None
+    return Asked("stop", reason=f"{model} now answers as {answered}, and the experiment pins its version; {ACCEPTING}")
+
+
+def _judge(question: _Question, failure: CallFailed, parked: Parked | None) -> Asked:
+    session, settings, call = question.session, question.settings, question.call
     if failure.stops_session:
         return Asked("stop", reason=failure.message)
     failures = session.archive.failures(call)
     counted = sum(past["counts_as_attempt"] and past["kind"] == "transient" for past in failures)
     used_before = parked.failures if parked is not None else 0
-    if failure.kind != "transient":
-        return _park(session, call, failure.error_class, failure.message, passing=False, failures=counted, passes=2)
+    attempts = counted - used_before
+    passing = failure.kind == "transient"
     limit = min(settings.retry_max_attempts, MOST_PAID) if failure.status == PAID else settings.retry_max_attempts
-    if failure.counts_as_attempt and counted - used_before >= limit:
-        passes: Literal[1, 2] = 2 if again else 1
-        reason = f"{failure.message} ({counted - used_before} attempts)"
-        return _park(session, call, failure.error_class, reason, passing=True, failures=counted, passes=passes)
-    raise TryAgain(failure.error_class, failure.message, _delay_s(settings, failure, len(failures)))
+    if passing and not (failure.counts_as_attempt and attempts >= limit):
+        raise TryAgain(failure.error_class, failure.message, _delay_s(settings, failure, len(failures)))
+    reason = f"{failure.message} ({attempts} attempts)" if passing else failure.message
+    cost_usd = _cost_of(failures)
+    if not question.last and failure.error_class not in NO_FALLBACK:
+        return Asked("parked", reason=reason, falls_back=True, cost_usd=cost_usd)
+    passes: Literal[1, 2] = 2 if question.again or not passing else 1
+    asked = _park(session, call, failure.error_class, reason, passing=passing, failures=counted, passes=passes)
+    return replace(asked, cost_usd=cost_usd)
 
 
 def _delay_s(settings: Settings, failure: CallFailed, failures: int) -> float:
@@ -172,11 +311,11 @@ def _park(
     return Asked("parked", reason=reason, passing=passing)
 
 
-def _correction(session: Session, number: int, ask: int) -> str | None:
+def _correction(session: Session, call: Call) -> str | None:
     """Return what to say about the unusable answer before this ask; the same for ever, since answers never change."""
-    if ask == 0:
+    if call.ask == 0:
         return None
-    found = session.archive.look_up(Call(number, "analysis", ask - 1))
+    found = session.archive.look_up(replace(call, ask=call.ask - 1))
     if found is None:
         return None
     return ask_again(extract(found[1], session.definition.framework, finish_reason=found[0].finish_reason))

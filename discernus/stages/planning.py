@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 from discernus.experiments.plan import Analysis
+from discernus.llm.models_file import read_models_file
 from discernus.sessions import layout
 from discernus.sessions.archive import ArchiveDamaged
 from discernus.sessions.layout import Call
 from discernus.sessions.session import Session
+from discernus.settings import Settings
+from discernus.stages.estimate import Estimator
 
 LONGEST_NAME = 40  # characters of a document's or a model's name in a label; a page of 150 stays under 32 KB
 MOST_ASKS = 3
@@ -16,11 +20,17 @@ MOST_ASKS = 3
 
 @dataclass(frozen=True)
 class Todo:
-    """An analysis still to be done, with a label for people."""
+    """An analysis still to be done, with a label for people.
+
+    ``worst_usd`` is the most that one call of it may cost, ``second_usd`` its reading by a second model; 0 where no
+    price is known.
+    """
 
     number: int
     model: str
     label: str
+    worst_usd: float = 0.0
+    second_usd: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -35,7 +45,19 @@ class Stretch:
     unpriced: int
 
 
-def read_plan(session: Session, first: int, last: int, *, again: bool) -> Stretch:
+def prices_of(session: Session, settings: Settings) -> Estimator:
+    """Return what can tell the worst that calls of the session may cost; made once per process."""
+    known = _prices.get(session)
+    if known is None:
+        models = read_models_file(settings.models_path)
+        known = _prices[session] = Estimator(session.definition, models, session.extraction_models)
+    return known
+
+
+_prices: WeakKeyDictionary[Session, Estimator] = WeakKeyDictionary()
+
+
+def read_plan(session: Session, first: int, last: int, *, again: bool, prices: Estimator | None = None) -> Stretch:
     """Return the stretch of analyses ``first`` to ``last``; ``again`` takes up what is parked for a passing reason."""
     done = set(session.store.names(layout.EXTRACTED))
     parked_files = set(session.store.names(layout.PARKED))
@@ -50,7 +72,8 @@ def read_plan(session: Session, first: int, last: int, *, again: bool) -> Stretc
         has_record = layout.parked(analysis.number).rpartition("/")[2] in parked_files
         record = session.parked(analysis.number) if has_record else None
         if record is None or record.released or (again and record.passing and record.passes == 1):
-            todo.append(Todo(analysis.number, analysis.model, label(session, analysis)))
+            worst_usd, second_usd = _worst(session, analysis, prices) if prices is not None else (0.0, 0.0)
+            todo.append(Todo(analysis.number, analysis.model, label(session, analysis), worst_usd, second_usd))
         else:
             parked += 1
             passing += record.passing and record.passes == 1
@@ -59,21 +82,38 @@ def read_plan(session: Session, first: int, last: int, *, again: bool) -> Stretc
     return Stretch(tuple(todo), len(found), parked, passing, sum(known), len(costs) - len(known))
 
 
+def _worst(session: Session, analysis: Analysis, prices: Estimator) -> tuple[float, float]:
+    """Return what a call of the analysis, and one of its second reading, costs at worst over all that may serve it."""
+    asked = [prices.worst_usd(analysis, model) for model in session.candidates(analysis.number)]
+    read = [prices.worst_second_usd(analysis, model) for model in session.extraction_models]
+    return _most(asked), _most(read)
+
+
+def _most(costs: list[float | None]) -> float:
+    return max((usd for usd in costs if usd is not None), default=0.0)
+
+
 def costs_of(session: Session, number: int) -> list[float | None]:
     """Return the cost of each archived call of an analysis, in USD; None where no price is known."""
+    readers = range(len(session.extraction_models))
     costs: list[float | None] = []
-    for ask in range(MOST_ASKS):
-        for call in (Call(number, "analysis", ask), Call(number, "extraction", ask)):
-            try:
-                found = session.archive.look_up(call)
-            except ArchiveDamaged:  # the records name it
-                costs.append(None)
-                continue
-            if found is not None:
-                costs.append(found[0].cost_usd)
-            elif call.purpose == "analysis":
-                return costs
+    for candidate in range(len(session.candidates(number))):
+        for ask in range(MOST_ASKS):
+            asked = Call(number, "analysis", ask, fallback=candidate)
+            if not session.store.exists(asked.response):
+                break
+            second = (Call(number, "extraction", ask, fallback=reader, source=candidate) for reader in readers)
+            calls = [asked, *(call for call in second if session.store.exists(call.response))]
+            costs += [_cost_of(session, call) for call in calls]
     return costs
+
+
+def _cost_of(session: Session, call: Call) -> float | None:
+    try:
+        found = session.archive.look_up(call)
+    except ArchiveDamaged:  # the records name it
+        return None
+    return found[0].cost_usd if found is not None else None
 
 
 def label(session: Session, analysis: Analysis) -> str:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from discernus.sessions import layout
+from discernus.sessions.costs import spent_usd
 from discernus.sessions.progress import STAGES
 from discernus.sessions.session import Session
+from discernus.settings import Settings
 
 
-def preflight(session: Session) -> None:
-    """Read every frozen input and check its hash, then note that the session runs.
+def preflight(session: Session, settings: Settings) -> float:
+    """Read every frozen input and check its hash, note that the session runs, and return what it has spent in USD.
 
-    Raises SnapshotDamaged naming the file. The checkpoints of an earlier version are taken back, for it goes on.
+    Calls in doubt count at their worst. Raises SnapshotDamaged naming the file. The checkpoints of an earlier version
+    are taken back, for it goes on.
     """
     if len(session.plan) != session.facts.analyses:
         raise RuntimeError(f"{session.name}: the plan has {len(session.plan)} analyses, not {session.facts.analyses}")
     for stage in STAGES:
         session.store.remove(layout.checkpoint(stage))
     session.note_status("running", "")
+    return spent_usd(settings.projects_dir, session)

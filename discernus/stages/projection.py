@@ -79,7 +79,8 @@ def column_names(session: Session) -> tuple[list[str], list[str]]:
     definition = session.definition
     metadata = dict.fromkeys(key for document in definition.documents for key in document.metadata)
     experiment = definition.experiment
-    parameters = sorted({name for model in experiment.models for name in experiment.settings_of(model).parameters()})
+    models = (*experiment.models, *(model for models in experiment.fallback_models.values() for model in models))
+    parameters = sorted({name for model in models for name in experiment.settings_of(model).parameters()})
     return list(metadata), parameters
 
 
@@ -91,11 +92,13 @@ def _call_line(session: Session) -> list[dict[str, object]]:
             "purpose": call.purpose,
             "model_requested": call.model_requested,
             "model_answered": call.model_answered,
+            "substituted": call.substituted,
             "prompt_tokens": call.prompt_tokens,
             "completion_tokens": call.completion_tokens,
             "cost_usd": call.cost_usd,
             "latency_ms": call.latency_ms,
             "finish_reason": call.finish_reason,
+            "marks": call.marks,
             "attempt": call.attempt,
             "response_sha256": call.response_sha256,
         }
@@ -108,6 +111,7 @@ def _extraction_line(record: AnalysisRecord) -> dict[str, object]:
         "number": record.number,
         "document": record.document,
         "model": record.model_requested,
+        "call": record.call,
         "run": record.run,
         "status": record.status,
         "route": record.route,

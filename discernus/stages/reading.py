@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -25,36 +25,37 @@ class Read:
 
 @dataclass(frozen=True)
 class _Answer:
-    ask: int
+    call: Call
     record: ArchivedCall
     extraction: Extraction
     second: Call | None
 
 
-def read_answer(session: Session, number: int, ask: int, *, final: bool) -> Read:
-    """Read the answer to an ask and write what it says, unless another look at it should come first.
+def read_answer(session: Session, number: int, ask: int, *, final: bool, fallback: int = 0) -> Read:
+    """Read a candidate's answer to an ask and write what it says, unless another look at it should come first.
 
     ``final`` takes what there is: the best reading over all asks so far.
     """
     definition = session.definition
-    answer = _read(session, definition.framework, number, ask)
+    call = Call(number, "analysis", ask, fallback=fallback)
+    answer = _read(session, definition.framework, call)
     if not final and answer.second is None:
-        if needs_second_model(answer.extraction) and definition.experiment.extraction_model is not None:
+        if needs_second_model(answer.extraction) and session.extraction_models:
             return _outcome("second_model", answer.extraction, definition.framework)
         if ask_again(answer.extraction) is not None:
             return _outcome("ask_again", answer.extraction, definition.framework)
-    earlier = [_read(session, definition.framework, number, before) for before in range(ask)]
-    best = max([*earlier, answer], key=lambda one: (len(one.extraction.scores), one.ask))
+    earlier = [_read(session, definition.framework, replace(call, ask=before)) for before in range(ask)]
+    best = max([*earlier, answer], key=lambda one: (len(one.extraction.scores), one.call.ask))
     _write(session, number, best)
     return _outcome("done", best.extraction, definition.framework)
 
 
-def park_unreadable(session: Session, number: int, ask: int, error: Exception) -> None:
+def park_unreadable(session: Session, number: int, ask: int, error: Exception, *, fallback: int = 0) -> None:
     """Park an analysis whose archived answer cannot be read, and say why; its answer stays where it is."""
     session.park(
         Parked(
             number=number,
-            call=Call(number, "analysis", ask).name,
+            call=Call(number, "analysis", ask, fallback=fallback).name,
             error_class="archive_damaged" if isinstance(error, ArchiveDamaged) else "unreadable",
             reason=f"{type(error).__name__}: {error}",
             passing=False,
@@ -65,19 +66,19 @@ def park_unreadable(session: Session, number: int, ask: int, error: Exception) -
     )
 
 
-def _read(session: Session, framework: Framework, number: int, ask: int) -> _Answer:
-    call = Call(number, "analysis", ask)
+def _read(session: Session, framework: Framework, call: Call) -> _Answer:
     found = session.archive.look_up(call)
     if found is None:
         raise ArchiveDamaged(f"{call.response} is no longer in the archive")
     record, text = found
     extraction = extract(text, framework, finish_reason=record.finish_reason)
-    second_call = Call(number, "extraction", ask)
-    second = session.archive.look_up(second_call)
-    if second is None:
-        return _Answer(ask, record, extraction, None)
-    merged = from_second_model(second[1], extraction, framework, first_answer=text)
-    return _Answer(ask, record, merged, second_call)
+    for fallback in range(len(session.extraction_models)):
+        second_call = Call(call.number, "extraction", call.ask, fallback=fallback, source=call.fallback)
+        second = session.archive.look_up(second_call)
+        if second is not None:
+            merged = from_second_model(second[1], extraction, framework, first_answer=text)
+            return _Answer(call, record, merged, second_call)
+    return _Answer(call, record, extraction, None)
 
 
 def _write(session: Session, number: int, answer: _Answer) -> None:

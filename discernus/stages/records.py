@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -19,15 +19,6 @@ from discernus.sessions.session import Session
 from discernus.statistics.formulas import compute, named_values
 
 
-@dataclass(frozen=True)
-class Totals:
-    """What the session's archived calls add up to; ``unpriced`` calls have no known cost and count in no sum."""
-
-    calls: int
-    cost_usd: float
-    unpriced: int
-
-
 def session_records(session: Session) -> Iterator[AnalysisRecord]:
     """Yield a record for every analysis of the plan, in its order."""
     for analysis in session.plan:
@@ -38,7 +29,6 @@ def analysis_record(session: Session, analysis: Analysis) -> AnalysisRecord:
     """Return the record of one analysis: scored, partial, parked or pending."""
     definition = session.definition
     metadata = _metadata(session)[analysis.document]
-    asked = definition.experiment.settings_of(analysis.model).parameters()
     extracted = session.extracted(analysis.number)
     damage = ""
     if extracted is not None:
@@ -58,7 +48,7 @@ def analysis_record(session: Session, analysis: Analysis) -> AnalysisRecord:
             run=analysis.run,
             status="parked" if held or damage else "pending",
             reason=damage or (f"{parked.error_class}: {parked.reason}" if parked and held else "not analysed yet"),
-            parameters=asked,
+            parameters=definition.experiment.settings_of(analysis.model).parameters(),
         )
     extraction = extracted.extraction
     derived, derived_missing = derived_metrics(definition.framework, extraction)
@@ -67,7 +57,9 @@ def analysis_record(session: Session, analysis: Analysis) -> AnalysisRecord:
         document=analysis.document,
         metadata=metadata,
         model_requested=analysis.model,
+        model_asked=call.model_requested,
         model_answered=call.model_answered,
+        substituted=call.substituted,
         variant=analysis.variant,
         run=analysis.run,
         status="scored" if extraction.status == "complete" else "partial",
@@ -82,6 +74,7 @@ def analysis_record(session: Session, analysis: Analysis) -> AnalysisRecord:
         evidence=extraction.evidence,
         route=extraction.route,
         finish_reason=call.finish_reason,
+        marks=call.marks,
         prompt_tokens=call.prompt_tokens,
         completion_tokens=call.completion_tokens,
         cached_tokens=call.cached_tokens,
@@ -90,7 +83,8 @@ def analysis_record(session: Session, analysis: Analysis) -> AnalysisRecord:
         latency_ms=call.latency_ms,
         answered_at=call.archived_at.isoformat(timespec="milliseconds"),
         ask=call.ask,
-        parameters=asked,
+        call=call.call,
+        parameters=_without_lexicon(call.parameters),
         dropped_parameters=call.dropped_parameters,
     )
 
@@ -116,8 +110,7 @@ def derived_metrics(framework: Framework, extraction: Extraction) -> tuple[dict[
 
 def archived(session: Session, call_name: str) -> ArchivedCall:
     """Return the record of an archived call by its name."""
-    number, _, ask = call_name.partition("_ask")
-    found = session.archive.look_up(Call(int(number), "analysis", int(ask or 0)))
+    found = session.archive.look_up(Call.named(call_name))
     if found is None:
         raise FileNotFoundError(f"{session.name}: the answer of call {call_name} is not in the archive")
     return found[0]
@@ -137,11 +130,9 @@ def all_calls(session: Session) -> Iterator[ArchivedCall]:
                 yield call
 
 
-def totals(session: Session) -> Totals:
-    """Return how many calls were archived and what they cost."""
-    costs = [call.cost_usd for call in all_calls(session)]
-    known = [cost for cost in costs if cost is not None]
-    return Totals(len(costs), sum(known), len(costs) - len(known))
+def _without_lexicon(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return what was asked of a model; the offline method is handed the framework's markers the same way."""
+    return {name: value for name, value in parameters.items() if name != "lexicon"}
 
 
 @lru_cache(maxsize=64)

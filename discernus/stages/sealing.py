@@ -13,17 +13,31 @@ from discernus import __version__
 from discernus.canonical import canonical_json
 from discernus.sessions import layout
 from discernus.sessions.archive import ArchiveDamaged
+from discernus.sessions.costs import add_up
 from discernus.sessions.session import Session
 from discernus.sessions.store import TEMPORARY_PREFIX
-from discernus.stages.records import archived, totals
+from discernus.stages.records import archived
+from discernus.stages.spending import calls_of
 
 # What goes on changing after a seal, or says what the seal itself says.
-UNSEALED = (layout.OWNER_LOCK, layout.TABLES_LOCK, layout.STATUS, "logs/", f"{layout.STATE}/seal_")
+UNSEALED = (
+    layout.OWNER_LOCK,
+    layout.TABLES_LOCK,
+    layout.STATUS,
+    layout.LIMITS,
+    f"{layout.WAITING}/",
+    "logs/",
+    f"{layout.STATE}/seal_",
+)
 
 
 @dataclass(frozen=True)
 class Sealed:
-    """A sealed version. ``complete``: every planned analysis was answered and gave scores, or said there are none."""
+    """A sealed version. ``complete``: every planned analysis was answered and gave scores, or said there are none.
+
+    ``cost_usd`` is what is known of the calls that were answered, or failed and were billed. Those ``in_doubt`` may
+    have cost ``in_doubt_usd`` more, None if nobody knows how much.
+    """
 
     status: Literal["complete", "partial"]
     version: int
@@ -33,11 +47,12 @@ class Sealed:
     in_doubt: int
     cost_usd: float
     unpriced: int
+    in_doubt_usd: float | None
 
 
 def seal(session: Session) -> Sealed:
     """Write the next seal and return it; a session that has not changed since its last seal keeps that one."""
-    counts = totals(session)
+    costs = add_up(calls_of(session))
     missing = sum(_is_missing(session, number) for number in _numbers(session))
     files = hashes(session.folder)
     root = sha256(canonical_json(files)).hexdigest()
@@ -51,8 +66,9 @@ def seal(session: Session) -> Sealed:
         scored=session.facts.analyses - missing,
         parked=missing,
         in_doubt=len(session.intents()),
-        cost_usd=counts.cost_usd,
-        unpriced=counts.unpriced,
+        cost_usd=costs.cost_usd or 0.0,
+        unpriced=costs.unpriced,
+        in_doubt_usd=costs.in_doubt_usd,
     )
     record = {
         "format": 1,

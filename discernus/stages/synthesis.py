@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from hashlib import sha256
+
+from pydantic import ValidationError
 
 from discernus.experiments.definition import Definition
 from discernus.experiments.experiment import OFFLINE_PREFIX
 from discernus.llm.offline import baseline
 from discernus.llm.requests import lexicon_of
 from discernus.reports.analysis_page import analysis_page
-from discernus.reports.data import CallInDoubt, ModelCost, ParkedAnalysis, ReportData, SessionFile
+from discernus.reports.data import BudgetUse, FailureCount, ParkedAnalysis, ReportData, SessionFile
 from discernus.reports.records import AnalysisRecord
 from discernus.reports.report import final_report
 from discernus.sessions import layout
-from discernus.sessions.archive import ArchivedCall
+from discernus.sessions.budgets import BudgetsDamaged
+from discernus.sessions.costs import UNKNOWN, CallCost, onlooker
+from discernus.sessions.failures import Failure, failures_of, group
+from discernus.sessions.limits import limits_in_words
 from discernus.sessions.session import Session
+from discernus.stages.answerers import answering_versions, answers_of, destinations, stand_ins
 from discernus.stages.calculation import checkpoint
-from discernus.stages.records import all_calls, session_records
+from discernus.stages.records import session_records
+from discernus.stages.spending import (
+    advice_of,
+    budgets_of,
+    calls_in_doubt,
+    calls_of,
+    model_costs,
+    models_file_of,
+    projects_dir_of,
+)
 
 # What the report names with its hash; the seal has the hash of every file.
 NAMED_FILES = (
@@ -46,8 +59,13 @@ def synthesise(session: Session) -> None:
 
 def report_data(session: Session, records: list[AnalysisRecord]) -> ReportData:
     """Return everything the report is made from."""
-    definition, facts = session.definition, session.facts
+    definition, facts, models_file = session.definition, session.facts, models_file_of(session)
     missing = any(record.gave_nothing for record in records)
+    calls, answers = calls_of(session), answers_of(session)
+    failures = failures_of(session, onlooker(projects_dir_of(session)))
+    called = {*answers.places, *(call.model for call in calls)}
+    called |= {failure.model for failure in failures if failure.model is not None}
+    budgets, unreadable = _budgets(session, calls)
     return ReportData(
         project=facts.project,
         session=facts.session,
@@ -59,17 +77,49 @@ def report_data(session: Session, records: list[AnalysisRecord]) -> ReportData:
         status="partial" if missing else "complete",
         started_at=facts.created_at.isoformat(timespec="seconds"),
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        in_doubt=_in_doubt(session),
+        in_doubt=calls_in_doubt(session, calls),
         parked=_parked(session, records),
-        costs=_costs(all_calls(session)),
+        costs=model_costs(calls),
+        price_sources={model: tuple(sorted(sources)) for model, sources in answers.prices.items()},
+        budgets=budgets,
+        advice=advice_of(session, calls),
+        stand_ins=stand_ins(session, records, answers, failures),
+        answering_versions=answering_versions(session, records, answers),
+        failures=_counted(failures),
+        destinations=destinations(called - {UNKNOWN}, answers, models_file),
+        limits=limits_in_words(session),
         versions=facts.versions,
         files=tuple(
             SessionFile(name, sha256(session.store.get(name)).hexdigest())
             for name in NAMED_FILES
             if session.store.exists(name)
         ),
-        warnings=tuple(str(problem) for problem in definition.warnings),
+        warnings=(*(str(problem) for problem in definition.warnings), *unreadable),
         baselines=_baselines(definition),
+    )
+
+
+def _budgets(session: Session, calls: list[CallCost]) -> tuple[tuple[BudgetUse, ...], tuple[str, ...]]:
+    """Return the budgets in force; where they cannot be read, what to say of that instead."""
+    try:
+        return budgets_of(session, calls), ()
+    except BudgetsDamaged as damaged:
+        return (), (str(damaged),)
+    except ValidationError:
+        return (), (f"a session of project {session.facts.project} cannot be read, so no budget's use is known",)
+
+
+def _counted(failures: tuple[Failure, ...]) -> tuple[FailureCount, ...]:
+    return tuple(
+        FailureCount(
+            error_class=one.error_class or "",
+            model=one.model,
+            count=one.count,
+            outcomes={str(outcome): number for outcome, number in one.outcomes.items()},
+            first_failed=one.first_failed,
+            first_recovered=one.first_recovered,
+        )
+        for one in group(failures, ("class", "model"))
     )
 
 
@@ -81,40 +131,6 @@ def _baselines(definition: Definition) -> dict[str, dict[str, float | None]]:
     return {document.id: baseline(definition.texts[document.id], lexicon) for document in definition.documents}
 
 
-def _in_doubt(session: Session) -> tuple[CallInDoubt, ...]:
-    return tuple(
-        CallInDoubt(
-            call=intent.call,
-            model=intent.model,
-            since=intent.sent_at.isoformat(timespec="seconds"),
-            note=f"attempt {intent.attempt}; its process ended before an answer was archived",
-        )
-        for intent in session.intents()
-    )
-
-
 def _parked(session: Session, records: list[AnalysisRecord]) -> tuple[ParkedAnalysis, ...]:
     parked = (session.parked(record.number) for record in records if record.status == "parked")
     return tuple(ParkedAnalysis(one.number, one.error_class, one.reason) for one in parked if one is not None)
-
-
-def _costs(calls: Iterable[ArchivedCall]) -> tuple[ModelCost, ...]:
-    groups: dict[tuple[str, str], list[ArchivedCall]] = defaultdict(list)
-    for call in calls:
-        groups[call.model_requested, call.purpose].append(call)
-    return tuple(_cost(model, purpose, group) for (model, purpose), group in sorted(groups.items()))
-
-
-def _cost(model: str, purpose: str, calls: list[ArchivedCall]) -> ModelCost:
-    priced = [call.cost_usd for call in calls if call.cost_usd is not None]
-    return ModelCost(
-        model=model,
-        purpose=purpose,
-        calls=len(calls),
-        prompt_tokens=sum(call.prompt_tokens or 0 for call in calls),
-        completion_tokens=sum(call.completion_tokens or 0 for call in calls),
-        cached_tokens=sum(call.cached_tokens or 0 for call in calls),
-        reasoning_tokens=sum(call.reasoning_tokens or 0 for call in calls),
-        cost_usd=sum(priced) if priced else None,
-        unpriced=len(calls) - len(priced),
-    )

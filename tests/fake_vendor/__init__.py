@@ -17,9 +17,11 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
 
+from tests.fake_vendor.bills import Bill, Prices, bills, price_of
 from tests.fake_vendor.journal import Entry, read_journal
+from tests.fake_vendor.service_account import LOCATION, PROJECT, TOKEN_PATH, service_account
 
-__all__ = ["Entry", "FakeVendor"]
+__all__ = ["Bill", "Entry", "FakeVendor"]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NOT_A_KEY = "sk-test-not-a-key"
@@ -90,7 +92,7 @@ class FakeVendor:
         return self._process.pid
 
     def env(self) -> dict[str, str]:
-        """Return the variables by which LiteLLM finds this vendor, under each of the names it plays."""
+        """Return the variables by which LiteLLM finds this vendor, under each of the names it plays but Vertex AI."""
         return {
             "OPENAI_API_KEY": NOT_A_KEY,
             "OPENAI_API_BASE": f"{self.base_url}/v1",
@@ -98,17 +100,34 @@ class FakeVendor:
             "ANTHROPIC_API_KEY": NOT_A_KEY,
             "ANTHROPIC_API_BASE": self.base_url,
             "GEMINI_API_KEY": NOT_A_KEY,
-            "GEMINI_API_BASE": self.base_url,
+            "GEMINI_API_BASE": f"{self.base_url}/v1beta",
+            "OPENROUTER_API_KEY": NOT_A_KEY,
+            "OPENROUTER_API_BASE": f"{self.base_url}/api/v1",
+            "HOSTED_VLLM_API_BASE": f"{self.base_url}/vllm/v1",
             "OLLAMA_API_BASE": self.base_url,
             "NO_PROXY": "127.0.0.1,localhost",
         }
 
+    def vertex_env(self) -> dict[str, str]:
+        """Return the variables by which LiteLLM finds Vertex AI here; needs google-auth, and makes a key (0.1 s)."""
+        account = self.state_dir.resolve() / "service_account.json"
+        account.write_text(json.dumps(service_account(f"{self.base_url}{TOKEN_PATH}")))
+        return {
+            "VERTEXAI_PROJECT": PROJECT,
+            "VERTEXAI_LOCATION": LOCATION,
+            "VERTEXAI_API_BASE": self.base_url,
+            "GOOGLE_APPLICATION_CREDENTIALS": str(account),
+        }
+
     def control(self, **changes: Any) -> dict[str, Any]:
-        """Change settings from now on (``reset=True``: from the defaults); return those in force."""
+        """Change settings from now on; return those in force.
+
+        ``reset=True`` starts from the defaults, and forgets what limits have counted and caches have seen.
+        """
         return dict(self._ask("/__control", changes))
 
     def stats(self) -> dict[str, int]:
-        """Return the counts so far: requests, in_flight, answers, faults, abandoned, tokens, …"""
+        """Return the counts so far: requests, in_flight, answers, faults, "429 openai/scribe", tokens, …"""
         return dict(self._ask("/__stats"))
 
     def journal(self) -> list[Entry]:
@@ -124,6 +143,23 @@ class FakeVendor:
     def answers(self, purpose: str | None = None) -> list[Entry]:
         """Return the answers that were wholly written: what a vendor would bill."""
         return [entry for entry in self.journal() if entry.event == "answer" and purpose in (None, entry.purpose)]
+
+    def billed(self) -> dict[str, Bill]:
+        """Return the vendor's bill by model (vendor/model): every answer that was wholly written, whatever it said."""
+        return bills(self.answers())
+
+    def cost_usd(self, prices: Prices) -> float:
+        """Return what all of that costs; KeyError if a model that was used has no price.
+
+        ``prices`` give each model ``input_usd``, ``output_usd`` and, if it differs, ``cached_input_usd``, per token.
+        """
+        total = 0.0
+        for name, bill in self.billed().items():
+            price = price_of(name, prices)
+            if price is None:
+                raise KeyError(f"model '{name}' has no price")
+            total += price.cost_usd(bill)
+        return total
 
     def wait_for(self, *, requests: int = 0, answers: int = 0, timeout_s: float = 30.0) -> dict[str, int]:
         """Return the counts as soon as so many requests have come and answers gone; TimeoutError after that time."""

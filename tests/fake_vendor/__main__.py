@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 
 from tests.fake_vendor.faults import Settings
-from tests.fake_vendor.server import Connection, Vendor
+from tests.fake_vendor.server import Vendor
+from tests.fake_vendor.wire import Connection
 
 
 async def serve(port: int, state_dir: Path, settings: Settings, parent: int | None) -> None:

@@ -4,42 +4,72 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from hashlib import sha256
 from typing import Any
 
-REFUSALS = ("rate_limit", "quota", "context_length")
-STATUSES = tuple(f"status_{code}" for code in (400, 401, 403, 404, 408, 500, 502, 503, 504, 529))
-BROKEN_WIRE = ("hang", "reset", "slow", "malformed", "empty")
-ODD_ANSWERS = ("truncated", "runaway", "refusal", "content_filter", "wrong_model", "prose", "fenced", "broken")
-FAULTS = frozenset((*REFUSALS, *STATUSES, *BROKEN_WIRE, *ODD_ANSWERS))
+from tests.fake_vendor.dialects.dialect import PLAIN_STATUS
+
+CODES = (400, 401, 402, 403, 404, 408, 409, 413, 415, 422, 500, 502, 503, 504, 529)
+STATUSES = frozenset(f"status_{code}" for code in CODES)  # in words that tell nothing
+REFUSALS = STATUSES | PLAIN_STATUS.keys()  # and each vendor's own words
+BROKEN_WIRE = frozenset({"connection", "hang", "reset", "slow"})
+BROKEN_ANSWERS = frozenset({"malformed", "empty", "error_in_200"})
+ODD_ANSWERS = frozenset({"truncated", "runaway", "refusal", "wrong_model", "prose", "fenced", "broken"})
+HELD_BACK = frozenset({"content_filter", "safety", "declined"})
+FAULTS = REFUSALS | BROKEN_WIRE | BROKEN_ANSWERS | ODD_ANSWERS | HELD_BACK
 
 
 @dataclass(frozen=True)
 class Settings:
     """Everything about the vendor that can be set at start and at run time.
 
-    ``latency_s`` is a number, or {"low", "high"} (uniform), or {"median", "p90"} (log-normal). ``rates`` gives each
-    fault its probability, ``sequence`` the faults of the next requests in order of arrival (None: no fault), ``at``
-    the fault of a request by its ordinal (from 1). These three touch only the named ``purposes`` and ``models`` (empty:
-    all), and ``sequence`` counts only requests that they touch. ``hold`` keeps back every answer until it is unset.
-    ``requests_per_window`` in any ``window_s`` seconds are served per model, the rest get a 429.
+    Models are named as the vendor does (``scribe``) or with LiteLLM's name of the vendor before it (``openai/scribe``).
+
+    How long: ``latency_s`` is a number, or {"low", "high"} (uniform), or {"median", "p90"} (log-normal); ``hold`` keeps
+    back every answer until it is unset.
+
+    What goes wrong (``FAULTS`` names it): ``rates`` gives each fault its probability, ``sequence`` the faults of the
+    next requests in order of arrival (None: no fault), ``at`` the fault of a request by its ordinal (from 1). These
+    three touch only the named ``purposes`` and ``models`` (empty: all), and ``sequence`` counts only requests that they
+    touch. ``down`` gives the fault of every request to a model, before any limit, until it is taken out.
+    ``retry_after_s`` goes with the fault ``rate_limit``; ``runaway_characters`` and ``slow_s`` measure those two.
+    ``revoked``: the token endpoint refuses Vertex AI's service account.
+
+    Limits, per model and in any ``window_s`` seconds: ``requests_per_window``, and ``tokens_per_window`` of prompts and
+    answers, are served, the rest get a 429. A vendor's headers and bodies tell these numbers as if the window were a
+    minute, unless ``limit_headers`` is off.
+
+    Who answers: ``model_suffix`` goes behind each model's name, ``answers_as`` gives the whole name by model.
+
+    What is billed: with ``prompt_cache`` the beginning of a prompt that this model has seen counts as cached, in steps
+    of 128 tokens; ``reasoning_tokens`` are spent on each answer. ``prices`` (by model: input_usd, output_usd and
+    cached_input_usd, per token) let OpenRouter tell what it charged.
     """
 
     seed: int = 0
     latency_s: float | dict[str, float] = 0.0
+    hold: bool = False
     rates: dict[str, float] = field(default_factory=dict)
     sequence: tuple[str | None, ...] = ()
     at: dict[str, str] = field(default_factory=dict)
     purposes: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
-    hold: bool = False
+    down: dict[str, str] = field(default_factory=dict)
     retry_after_s: float = 1.0
-    requests_per_window: int | None = None
-    window_s: float = 60.0
     runaway_characters: int = 400_000
     slow_s: float = 2.0
+    revoked: bool = False
+    requests_per_window: int | None = None
+    tokens_per_window: int | None = None
+    window_s: float = 60.0
+    limit_headers: bool = True
     model_suffix: str = "-2026-01-01"
+    answers_as: dict[str, str] = field(default_factory=dict)
+    prompt_cache: bool = False
+    reasoning_tokens: int = 0
+    prices: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def changed(self, changes: dict[str, Any]) -> Settings:
         """Return these settings with some replaced; {"reset": true} starts from the defaults. ValueError if unknown."""
@@ -55,7 +85,7 @@ class Settings:
         if "at" in changes:
             changes["at"] = {str(ordinal): fault for ordinal, fault in changes["at"].items()}
         new = replace(start, **changes)
-        named = {*new.rates, *new.at.values(), *(fault for fault in new.sequence if fault is not None)}
+        named = {*new.rates, *new.at.values(), *new.down.values(), *(fault for fault in new.sequence if fault)}
         if named - FAULTS:
             raise ValueError(f"unknown faults {sorted(named - FAULTS)}; known are {sorted(FAULTS)}")
         return new
@@ -78,11 +108,20 @@ class Chooser:
         self._seen[content] = self._seen.get(content, 0) + 1
         return self._seen[content]
 
+    def down(self, model: str) -> str | None:
+        """Return the fault of a model (vendor/model) that does not work at all, or None."""
+        return of_model(model, self.settings.down)
+
+    def answering(self, model: str) -> str:
+        """Return the name under which a model (vendor/model) answers."""
+        return of_model(model, self.settings.answers_as) or _own_name(model) + self.settings.model_suffix
+
     def fault(self, ordinal: int, content: str, seen: int, purpose: str, model: str) -> str | None:
+        """Return what goes wrong with one request to a model (vendor/model), or None."""
         settings = self.settings
         if settings.purposes and purpose not in settings.purposes:
             return None
-        if settings.models and model not in settings.models:
+        if settings.models and not {model, _own_name(model)} & set(settings.models):
             return None
         if str(ordinal) in settings.at:
             return settings.at[str(ordinal)]
@@ -107,29 +146,13 @@ class Chooser:
         return wanted["median"] * math.exp(math.log(wanted["p90"] / wanted["median"]) / 1.2816 * normal)
 
 
-class Limiter:
-    """Serves so many requests in any window of time, per model, as a vendor does."""
+def of_model(model: str, by_model: Mapping[str, str]) -> str | None:
+    """Return what stands under vendor/model, or under the vendor's own name for it."""
+    return by_model.get(model, by_model.get(_own_name(model)))
 
-    def __init__(self) -> None:
-        self._served: dict[str, deque[float]] = {}
 
-    def refused_for(self, model: str, now: float, settings: Settings) -> tuple[float | None, dict[str, str]]:
-        """Return the seconds to wait (None: served), and the headers that tell of the limit."""
-        allowed = settings.requests_per_window
-        if allowed is None:
-            return None, {}
-        served = self._served.setdefault(model, deque())
-        while served and served[0] <= now - settings.window_s:
-            served.popleft()
-        wait = None if len(served) < allowed else math.ceil(served[0] + settings.window_s - now)
-        if wait is None:
-            served.append(now)
-        reset = served[0] + settings.window_s - now if served else 0.0
-        return wait, {
-            "x-ratelimit-limit-requests": str(allowed),
-            "x-ratelimit-remaining-requests": str(allowed - len(served)),
-            "x-ratelimit-reset-requests": f"{reset:.3f}s",
-        }
+def _own_name(model: str) -> str:
+    return model.partition("/")[2]
 
 
 def _share(seed: int, what: str, content: str, seen: int) -> float:

@@ -17,8 +17,9 @@ class Entry:
     """One line of the journal.
 
     Each ``request`` is followed by at most one of: ``answer`` (a whole 200 was written: a vendor would bill it,
-    whatever its content; ``fault`` names what is odd about it), ``fault`` (an error status, or the connection was
-    broken: not billed), ``abandoned`` (the client had gone before its answer was written). What hangs has no second.
+    whatever its content; ``fault`` names what is odd about it), ``fault`` (an error, or the connection was broken: not
+    billed), ``abandoned`` (the client had gone before its answer was written). What hangs has no second. ``vendor`` is
+    LiteLLM's name for it, ``model`` the vendor's own name for the model that was asked.
     """
 
     event: Event
@@ -34,6 +35,8 @@ class Entry:
     fault: str | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
 
 
 class JournalWriter:

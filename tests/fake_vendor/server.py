@@ -1,51 +1,57 @@
-"""The vendor's HTTP server, written on asyncio's protocols: light, for it shares the machine with what it tests."""
+"""What the vendor does with a request: limits, faults, an answer in its own language, and a note in the journal."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import socket
-import struct
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from tests.fake_vendor import answers, dialects
-from tests.fake_vendor.faults import Chooser, Limiter, Settings
+from tests.fake_vendor import answers
+from tests.fake_vendor.bills import price_of
+from tests.fake_vendor.dialects import Dialect, Failure, Finish, Question, Wording, dialect_of
+from tests.fake_vendor.faults import BROKEN_WIRE, HELD_BACK, REFUSALS, Chooser, Settings
 from tests.fake_vendor.journal import Event, JournalWriter, read_journal
+from tests.fake_vendor.limits import Limit, Limiter, Unit
+from tests.fake_vendor.prompt_cache import CHARACTERS_A_TOKEN, PromptCache
+from tests.fake_vendor.service_account import TOKEN, TOKEN_PATH
+from tests.fake_vendor.wire import Connection, Manner, Reply
 
-MESSAGES = {
-    "rate_limit": (429, "rate_limit_exceeded", "Rate limit reached; please slow down."),
-    "quota": (
-        429,
-        "insufficient_quota",
-        "You exceeded your current quota, please check your plan and billing details.",
-    ),
-    "context_length": (400, "context_length_exceeded", "This model's maximum context length is 8192 tokens."),
-}
-REQUEST_ID_HEADER = {
-    "openai": "x-request-id",
-    "anthropic": "request-id",
-    "gemini": "x-request-id",
-    "ollama": "x-request-id",
-}
+WRONG_MODEL = "some-other-model-2026-01-01"
+BEARER = f"Bearer {TOKEN}"
 
 
 @dataclass(frozen=True)
-class Reply:
-    """What goes back to one request: ``manner`` is whole, hang, reset (half of it, then a broken wire) or slow."""
+class Asked:
+    """One request: in which language, what, what the journal says of it, and how often it has come by now."""
 
-    status: int
+    dialect: Dialect
+    question: Question
     headers: dict[str, str]
-    body: bytes
-    about: dict[str, Any]  # the request's fields in the journal
-    fault: str | None = None
-    manner: str = "whole"
-    tokens: dict[str, int] = field(default_factory=dict)
+    about: dict[str, Any]
+    seen: int
+
+    @property
+    def content(self) -> str:
+        """Return the hash of what was asked."""
+        return str(self.about["content_sha256"])
+
+    @property
+    def number(self) -> str:
+        """Return the vendor's number for this request."""
+        return f"req_{self.about['ordinal']:06d}"
+
+    @property
+    def prompt_tokens(self) -> int:
+        return sum(len(text) for _, text in self.question.messages) // CHARACTERS_A_TOKEN + 1
+
+    def amount(self, unit: Unit) -> int:
+        """Return how much of a limit this request takes."""
+        return 1 if unit == "requests" else self.prompt_tokens
 
 
 class Vendor:
@@ -56,29 +62,40 @@ class Vendor:
         self.journal = JournalWriter(self.path)
         self.chooser = Chooser(settings)
         self.limiter = Limiter()
+        self.cache = PromptCache()
         self.ordinal = len({entry.ordinal for entry in read_journal(self.path)})
         self.held: list[tuple[Connection, Reply]] = []
         self.stats: Counter[str] = Counter()
+        self._use(settings)
+
+    def _use(self, settings: Settings) -> None:
+        self.chooser.use(settings)
+        self.limiter.use(settings.requests_per_window, settings.tokens_per_window, settings.window_s)
 
     def serve(self, connection: Connection, method: str, path: str, headers: dict[str, str], body: bytes) -> None:
         """Answer one request, now or later."""
-        vendor = dialects.vendor_of(path)
-        if vendor is None or method != "POST":
+        dialect = dialect_of(path)
+        if dialect is None or method != "POST":
             self._serve_beside(connection, method, path, body)
             return
         try:
-            question = dialects.read(vendor, path, json.loads(body))
+            question = dialect.read(path, json.loads(body))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             self.stats["unreadable"] += 1
             connection.send_json(
                 400, {"error": {"message": f"unreadable request: {error!r}", "type": "invalid_request"}}
             )
             return
+        asked = self._note(dialect, question, headers)
+        self._later(connection, self._reply(asked), self.chooser.latency_s(asked.content, asked.seen))
+
+    def _note(self, dialect: Dialect, question: Question, headers: dict[str, str]) -> Asked:
+        """Write down that a request has come."""
         content = sha256(json.dumps(question.messages, ensure_ascii=False).encode()).hexdigest()
         self.ordinal += 1
         about = {
             "ordinal": self.ordinal,
-            "vendor": vendor,
+            "vendor": question.vendor,
             "model": question.model,
             "purpose": answers.purpose_of(question.messages, question.schema),
             "content_sha256": content,
@@ -88,13 +105,12 @@ class Vendor:
         self.stats["requests"] += 1
         self.stats["in_flight"] += 1
         self.stats["most_in_flight"] = max(self.stats["most_in_flight"], self.stats["in_flight"])
-        seen = self.chooser.seen(f"{question.model}/{content}")
-        self._later(connection, self._reply(question, about, seen), self.chooser.latency_s(content, seen))
+        return Asked(dialect, question, headers, about, self.chooser.seen(f"{question.name}/{content}"))
 
     def _later(self, connection: Connection, reply: Reply, latency_s: float) -> None:
         if reply.manner == "hang":
-            return
-        if self.chooser.settings.hold:
+            connection.send(reply)
+        elif self.chooser.settings.hold:
             self.held.append((connection, reply))
         elif latency_s > 0:
             asyncio.get_running_loop().call_later(latency_s, self._deliver, connection, reply)
@@ -107,54 +123,91 @@ class Vendor:
         else:
             connection.send(reply)
 
-    def _reply(self, question: dialects.Question, about: dict[str, Any], seen: int) -> Reply:
-        settings, vendor = self.chooser.settings, question.vendor
-        headers = {REQUEST_ID_HEADER[vendor]: f"req_{about['ordinal']:06d}"}
-        if vendor == "openai":
-            headers |= {"openai-version": "2020-10-01", "openai-processing-ms": "1"}
-        wait, limits = self.limiter.refused_for(question.model, time.monotonic(), settings)
-        headers |= limits
-        if wait is not None:
-            return self._refusal("rate_limit", vendor, headers, about, "limiter", float(wait))
-        fault = self.chooser.fault(about["ordinal"], about["content_sha256"], seen, about["purpose"], question.model)
-        if fault in MESSAGES or (fault or "").startswith("status_"):
-            return self._refusal(str(fault), vendor, headers, about, str(fault), settings.retry_after_s)
-        said = self._said(question, about, fault, seen)
-        body = json.dumps(dialects.answer(vendor, said), ensure_ascii=False).encode()
+    def _reply(self, asked: Asked) -> Reply:
+        name = asked.question.name
+        fault = self.chooser.down(name)
+        if fault is None and asked.dialect.name == "vertex_ai" and asked.headers.get("authorization") != BEARER:
+            fault = "bad_key"
+        if fault is None:
+            wait_s = self.limiter.admit(name, asked.prompt_tokens, time.monotonic())
+            if wait_s is not None:
+                return self._failure(asked, "limiter", kind="rate_limit", wait_s=wait_s)
+            fault = self.chooser.fault(asked.about["ordinal"], asked.content, asked.seen, asked.about["purpose"], name)
+        if fault == "rate_limit":
+            return self._failure(asked, fault, kind=fault, wait_s=self.chooser.settings.retry_after_s)
+        if fault in REFUSALS:
+            return self._failure(asked, fault, kind=fault)
+        if fault == "error_in_200":
+            return self._failure(asked, fault, kind="status_502", status=200)
+        return self._answer(asked, fault)
+
+    def _failure(
+        self, asked: Asked, fault: str, *, kind: str, wait_s: float | None = None, status: int | None = None
+    ) -> Reply:
+        """Return an error: ``kind`` is what the vendor calls it, ``status`` what stands over it if not its own."""
+        model, limits = asked.question.model, self._limits(asked)
+        refusal = asked.dialect.refusal(kind)
+        refusal = replace(refusal, message=refusal.message.replace("{model}", model))
+        exceeded = tuple(limit for limit in limits if limit.remaining < asked.amount(limit.unit))
+        wrong = Failure(kind, model, asked.number, refusal, wait_s, exceeded if kind == "rate_limit" else ())
+        headers = asked.dialect.headers(asked.number) | asked.dialect.limit_headers(limits)
+        if wait_s is not None:
+            headers |= asked.dialect.wait_headers(wait_s)
+        body = json.dumps(asked.dialect.error(wrong)).encode()
+        return Reply(status or refusal.status, headers, body, asked.about, fault)
+
+    def _answer(self, asked: Asked, fault: str | None) -> Reply:
+        said = self._said(asked, fault)
+        self.limiter.spend(asked.question.name, said.completion_tokens, time.monotonic())
+        body = json.dumps(asked.dialect.answer(said), ensure_ascii=False).encode()
         if fault == "malformed":
             body = body[: len(body) // 2]
         elif fault == "empty":
             body = b""
-        tokens = {"prompt_tokens": said.prompt_tokens, "completion_tokens": said.completion_tokens}
-        manner = fault if fault in ("hang", "reset", "slow") else "whole"
-        return Reply(200, headers, body, about, fault, manner, tokens)
+        headers = asked.dialect.headers(asked.number) | asked.dialect.limit_headers(self._limits(asked))
+        manner: Manner = fault if fault in BROKEN_WIRE else "whole"  # type: ignore[assignment]
+        tokens = {
+            "prompt_tokens": said.prompt_tokens,
+            "completion_tokens": said.completion_tokens,
+            "cached_tokens": said.cached_tokens,
+            "reasoning_tokens": said.reasoning_tokens,
+        }
+        billed = tokens if manner in ("whole", "slow") else {}
+        return Reply(200, headers, body, asked.about, fault, manner, self.chooser.settings.slow_s, billed)
 
-    def _refusal(
-        self, kind: str, vendor: str, headers: dict[str, str], about: dict[str, Any], fault: str, wait_s: float
-    ) -> Reply:
-        if kind in MESSAGES:
-            status, code, message = MESSAGES[kind]
-        else:
-            status = int(kind.removeprefix("status_"))
-            code = "server_error" if status >= 500 else "invalid_request_error"
-            message = "The server is overloaded." if status in (503, 529) else f"This request failed with {status}."
-        wrong = dialects.Failure(status, code, message, wait_s if kind == "rate_limit" else None, headers)
-        said_headers, said = dialects.failure(vendor, wrong)
-        return Reply(status, said_headers, json.dumps(said).encode(), about, fault)
+    def _said(self, asked: Asked, fault: str | None) -> Wording:
+        settings, question = self.chooser.settings, asked.question
+        run = asked.about["idempotency_key"] or str(asked.seen)
+        text = answers.answer_to(question.messages, question.schema, asked.about["purpose"], f"{question.model}/{run}")
+        text, finish = self._spoilt(text, fault)
+        written = len(answers.REFUSAL if finish == "declined" else text) // CHARACTERS_A_TOKEN
+        said = Wording(
+            id=f"{asked.content[:16]}{asked.about['ordinal']:06d}",
+            model=WRONG_MODEL if fault == "wrong_model" else self.chooser.answering(question.name),
+            text=text,
+            finish=finish,
+            prompt_tokens=asked.prompt_tokens,
+            completion_tokens=written + settings.reasoning_tokens,
+            cached_tokens=self._cached(asked) if settings.prompt_cache else 0,
+            reasoning_tokens=settings.reasoning_tokens,
+        )
+        price = price_of(question.name, settings.prices)
+        return said if price is None else replace(said, cost_usd=price.cost_usd(said))
 
-    def _said(
-        self, question: dialects.Question, about: dict[str, Any], fault: str | None, seen: int
-    ) -> dialects.Wording:
-        settings = self.chooser.settings
-        run = about["idempotency_key"] or str(seen)
-        text = answers.answer_to(question.messages, question.schema, about["purpose"], f"{question.model}/{run}")
-        finish: dialects.Finish = "stop"
-        if fault == "truncated":
+    def _cached(self, asked: Asked) -> int:
+        cached = self.cache.cached_tokens(asked.question.name, asked.question.messages)
+        return min(cached, asked.prompt_tokens) if asked.dialect.bills_cached else 0
+
+    def _spoilt(self, text: str, fault: str | None) -> tuple[str, Finish]:
+        """Return an answer as the fault leaves it, and why it ended."""
+        finish: Finish = "stop"
+        if fault in HELD_BACK:
+            text, finish = "", fault  # type: ignore[assignment]
+        elif fault == "truncated":
             text, finish = text[: len(text) * 3 // 5], "length"
         elif fault == "runaway":
-            text, finish = (text + "\n") * (settings.runaway_characters // (len(text) + 1) + 1), "length"
-        elif fault == "content_filter":
-            text, finish = "", "content_filter"
+            wanted = self.chooser.settings.runaway_characters
+            text, finish = (text + "\n") * (wanted // (len(text) + 1) + 1), "length"
         elif fault == "refusal":
             text = answers.REFUSAL
         elif fault == "prose":
@@ -163,25 +216,26 @@ class Vendor:
             text = f"```json\n{text}\n```"
         elif fault == "broken":
             text = text.rstrip("} \n") + ","
-        answering = "some-other-model" if fault == "wrong_model" else question.model
-        asked = sum(len(each) for _, each in question.messages)
-        identity = f"{about['content_sha256'][:16]}{about['ordinal']:06d}"
-        return dialects.Wording(
-            identity, answering + settings.model_suffix, text, finish, asked // 4 + 1, len(text) // 4
-        )
+        return text, finish
+
+    def _limits(self, asked: Asked) -> tuple[Limit, ...]:
+        """Return the limits that the vendor tells of."""
+        if not self.chooser.settings.limit_headers:
+            return ()
+        return self.limiter.limits(asked.question.name, time.monotonic())
 
     def wrote(self, reply: Reply) -> None:
         """Note that a reply is wholly on the wire (or was broken off on purpose)."""
+        event: Event = "answer" if reply.tokens else "fault"
         self.stats["in_flight"] -= 1
-        billed = reply.status == 200 and reply.manner != "reset"
-        event: Event = "answer" if billed else "fault"
         self.stats[f"{event}s"] += 1
         if reply.fault:
             self.stats[f"fault {reply.fault}"] += 1
-        for name, count in reply.tokens.items() if billed else ():
+        if reply.status == 429:
+            self.stats[f"429 {reply.about['vendor']}/{reply.about['model']}"] += 1
+        for name, count in reply.tokens.items():
             self.stats[name] += count
-        more = reply.tokens if billed else {}
-        self.journal.append(event, reply.about, status=reply.status, fault=reply.fault, **more)
+        self.journal.append(event, reply.about, status=reply.status, fault=reply.fault, **reply.tokens)
 
     def abandoned(self, reply: Reply) -> None:
         """Note that nobody was there any more to take the reply."""
@@ -189,134 +243,39 @@ class Vendor:
         self.stats["abandoned"] += 1
         self.journal.append("abandoned", reply.about, status=reply.status, fault=reply.fault)
 
+    def hung_up(self) -> None:
+        """Note that a client waits no longer for what would never have come."""
+        self.stats["in_flight"] -= 1
+
     def _serve_beside(self, connection: Connection, method: str, path: str, body: bytes) -> None:
+        """Answer what is asked by the tests, and the token endpoint of Vertex AI."""
         if method == "GET" and path == "/__stats":
             connection.send_json(200, dict(self.stats))
         elif method == "GET" and path == "/__journal":
             connection.send_json(200, [asdict(entry) for entry in read_journal(self.path)])
         elif method == "POST" and path == "/__control":
-            try:
-                self.chooser.use(self.chooser.settings.changed(json.loads(body)))
-            except (ValueError, TypeError) as error:
-                connection.send_json(400, {"error": str(error)})
-                return
-            held, self.held = ([], self.held) if self.chooser.settings.hold else (self.held, [])
-            for waiting, reply in held:
-                waiting.send(reply)
-            connection.send_json(200, asdict(self.chooser.settings))
+            self._control(connection, body)
+        elif method == "POST" and path == TOKEN_PATH:
+            self.stats["token_requests"] += 1
+            if self.chooser.settings.revoked:
+                said = {"error": "invalid_grant", "error_description": "Invalid grant: account not found"}
+                connection.send_json(400, said)
+            else:
+                connection.send_json(200, {"access_token": TOKEN, "expires_in": 3599, "token_type": "Bearer"})
         else:
             connection.send_json(404, {"error": {"message": f"nothing is served at {path}", "type": "not_found"}})
 
-
-class Connection(asyncio.Protocol):
-    """One client's connection, kept alive; its requests are answered one after the other."""
-
-    def __init__(self, vendor: Vendor) -> None:
-        self._vendor = vendor
-        self._received = bytearray()
-        self._busy = False
-        self._close_after = False
-        self._unwritten: Reply | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(high=0)
-        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._unwritten is not None:
-            self._vendor.abandoned(self._unwritten)
-            self._unwritten = None
-
-    def data_received(self, data: bytes) -> None:
-        self._received += data
-        self._next()
-
-    def _next(self) -> None:
-        if self._busy:
+    def _control(self, connection: Connection, body: bytes) -> None:
+        try:
+            changes = json.loads(body)
+            settings = self.chooser.settings.changed(changes)
+        except (ValueError, TypeError) as error:
+            connection.send_json(400, {"error": str(error)})
             return
-        end = self._received.find(b"\r\n\r\n")
-        if end < 0:
-            return
-        lines = self._received[:end].decode("latin-1").split("\r\n")
-        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
-        if "transfer-encoding" in headers:
-            self._close_after = True
-            self.send_json(411, {"error": {"message": "send a Content-Length", "type": "invalid_request"}})
-            return
-        length = int(headers.get("content-length", 0))
-        if len(self._received) < end + 4 + length:
-            return
-        body = bytes(self._received[end + 4 : end + 4 + length])
-        del self._received[: end + 4 + length]
-        method, path, _ = lines[0].split(" ", 2)
-        self._busy = True
-        self._close_after = headers.get("connection", "").lower() == "close"
-        self._vendor.serve(self, method, path, headers, body)
-
-    def send_json(self, status: int, said: Any) -> None:
-        """Answer what is no model's business."""
-        self._transport.write(_framed(status, {}, json.dumps(said).encode()))
-        self._done()
-
-    def send(self, reply: Reply) -> None:
-        """Put a model's reply on the wire in its manner, and have it noted."""
-        if self._transport.is_closing():
-            self._vendor.abandoned(reply)
-            return
-        framed = _framed(reply.status, reply.headers, reply.body)
-        if reply.manner == "reset":
-            self._transport.write(framed[: len(framed) - len(reply.body) // 2])
-            self._vendor.wrote(reply)
-            self._break()
-        elif reply.manner == "slow":
-            self._send_slowly(reply, framed)
-        else:
-            self._send_last(reply, framed)
-
-    def _send_last(self, reply: Reply, data: bytes) -> None:
-        self._unwritten = reply
-        self._transport.write(data)
-        if self._transport.get_write_buffer_size() == 0:
-            self.resume_writing()
-
-    def resume_writing(self) -> None:
-        """The buffer is empty: what was sent is with the kernel, whoever dies now."""
-        reply, self._unwritten = self._unwritten, None
-        if reply is not None:
-            self._vendor.wrote(reply)
-            self._done()
-
-    def _send_slowly(self, reply: Reply, rest: bytes, pieces: int = 20) -> None:
-        if self._transport.is_closing():
-            self._vendor.abandoned(reply)
-        elif pieces == 1:
-            self._send_last(reply, rest)
-        else:
-            piece = len(rest) // pieces
-            self._transport.write(rest[:piece])
-            pause_s = self._vendor.chooser.settings.slow_s / 20
-            asyncio.get_running_loop().call_later(pause_s, self._send_slowly, reply, rest[piece:], pieces - 1)
-
-    def _break(self) -> None:
-        at_once = struct.pack("ii", 1, 0)
-        self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
-        self._transport.abort()
-
-    def _done(self) -> None:
-        self._busy = False
-        if self._close_after:
-            self._transport.close()
-        elif self._received:
-            asyncio.get_running_loop().call_soon(self._next)
-
-
-def _framed(status: int, headers: dict[str, str], body: bytes) -> bytes:
-    try:
-        reason = HTTPStatus(status).phrase
-    except ValueError:
-        reason = "Overloaded"
-    lines = [f"HTTP/1.1 {status} {reason}", "content-type: application/json", f"content-length: {len(body)}"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
-    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+        if changes.get("reset"):
+            self.limiter, self.cache = Limiter(), PromptCache()
+        self._use(settings)
+        held, self.held = ([], self.held) if self.chooser.settings.hold else (self.held, [])
+        for waiting, reply in held:
+            waiting.send(reply)
+        connection.send_json(200, asdict(self.chooser.settings))

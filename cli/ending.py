@@ -1,0 +1,74 @@
+"""How a run ended: said in words, with what comes next, and as an exit code."""
+
+from __future__ import annotations
+
+from cli.display import Display, cost, counted
+from cli.exits import COMPLETE, INFRASTRUCTURE, INTERRUPTED, PARTIAL, PAUSED, command_name
+from discernus.sessions import layout
+from discernus.sessions.progress import Standing
+from discernus.sessions.session import Session
+from discernus.stages.sealing import gave_nothing
+
+
+def end(
+    standing: Standing,
+    session: Session,
+    display: Display,
+    *,
+    left: bool = False,
+    already: bool = False,
+    goes_on: str = "",
+) -> int:
+    """Say how it ended and what comes next; return the exit code. ``goes_on`` says where it does, if left."""
+    name = session.name
+    report = session.folder / layout.REPORT
+    counts = f"{standing.done} of {standing.planned} analyses"
+    again = "run the same command again to go on; nothing that was answered is paid for twice"
+    status, code = standing.status, COMPLETE
+    if left and standing.stage != "sealed":
+        status, code = "interrupted", INTERRUPTED
+        lines = [f"interrupted: {name} holds {counts}", again]
+        if goes_on:
+            watching = f"{command_name()} watch {name}"
+            lines = [f"left: {name} goes on {goes_on} ({counts} so far)", f"watch it with: {watching}"]
+    elif standing.status == "paused":
+        code = PAUSED if "free where answers" not in standing.reason else INFRASTRUCTURE
+        lines = [f"paused: {name} holds {counts}", f"why: {standing.reason}", again]
+    elif standing.status == "partial":
+        code = PARTIAL
+        unusable = gave_nothing(session) - standing.parked
+        gaps = [f"{standing.parked} could not be had"] if standing.parked else []
+        gaps += [f"{counted(unusable, 'answer')} gave no score"] if unusable else []
+        lines = [f"partial: {name}", f"{counts}; {', '.join(gaps)}"]
+        if standing.last_failure:
+            lines.append(f"last failure: {standing.last_failure}")
+        if standing.parked:
+            lines.append("run the same command again to try them once more; what was answered is not paid for twice")
+    else:
+        before = " already" if already else ""
+        lines = [f"complete{before}: {name}", f"{counts}, {cost(standing)}"]
+        if already:
+            lines.append("nothing is left to do; --new opens another session")
+    if standing.in_doubt:
+        calls = counted(standing.in_doubt, "call")
+        lines.append(f"{calls} in doubt: sent, perhaps paid for, with no answer that arrived")
+    if standing.stage == "sealed":
+        lines += [f"report:  {report}", f"results: {session.folder / layout.RESULTS}"]
+    display.end(
+        {
+            "lines": lines,
+            "status": status,
+            "exit_code": code,
+            "session": name,
+            "folder": str(session.folder),
+            "report": str(report) if standing.stage == "sealed" else None,
+            "planned": standing.planned,
+            "done": standing.done,
+            "parked": standing.parked,
+            "in_doubt": standing.in_doubt,
+            "cost_usd": standing.cost_usd,
+            "unpriced": standing.unpriced,
+            "reason": standing.reason,
+        }
+    )
+    return code

@@ -1,0 +1,110 @@
+"""What the commands that count share: a range of days, keys to count by, and tables of eighty columns or CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cli.exits import INVALID, CommandError
+
+WIDTH = 80  # columns, whatever the terminal: what is shown fits a pipe and a letter as well
+FORMATS = ("table", "csv", "json")
+
+
+@dataclass(frozen=True)
+class Period:
+    """A stretch of time in UTC, from ``since`` until before ``until``; None is without bound."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def __contains__(self, moment: datetime) -> bool:
+        return (self.since is None or moment >= self.since) and (self.until is None or moment < self.until)
+
+
+def read_period(since: str | None, until: str | None) -> Period:
+    """Return the period from one day (2026-11-20) to another, both included, or between two moments (2026-11-20T10:30).
+
+    Days are in UTC, and so is a moment without an offset. Raises CommandError for what is neither.
+    """
+    period = Period(_moment("--since", since, plus=timedelta(0)), _moment("--until", until, plus=timedelta(days=1)))
+    if period.since is not None and period.until is not None and period.since >= period.until:
+        raise CommandError(f"--since {since} is not before --until {until}; exchange them", INVALID)
+    return period
+
+
+def _moment(option: str, given: str | None, *, plus: timedelta) -> datetime | None:
+    """Return the moment that was given, or the beginning of the day that was given and ``plus``."""
+    if given is None:
+        return None
+    try:
+        return datetime.combine(date.fromisoformat(given), time(), UTC) + plus
+    except ValueError:
+        pass
+    try:
+        moment = datetime.fromisoformat(given)
+    except ValueError:
+        message = f"{option} {given!r} is no date; write it as 2026-11-20, or as 2026-11-20T10:30 (UTC)"
+        raise CommandError(message, INVALID) from None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+def read_keys(by: str, known: Sequence[str]) -> tuple[str, ...]:
+    """Return what ``--by model,day`` asks to count by, in its order; raise CommandError naming what is known."""
+    keys = tuple(dict.fromkeys(key.strip() for key in by.split(",") if key.strip()))
+    unknown = [key for key in keys if key not in known]
+    if unknown or not keys:
+        what = f"--by {', '.join(unknown)} is unknown" if unknown else "--by names nothing"
+        raise CommandError(f"{what}; it takes one or more of {', '.join(known)}, separated by commas", INVALID)
+    return keys
+
+
+def read_format(form: str) -> str:
+    """Return the format, or raise CommandError naming those there are."""
+    if form not in FORMATS:
+        raise CommandError(f"--format {form!r} is unknown; it is one of {', '.join(FORMATS)}", INVALID)
+    return form
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table. Numbers stand ``right``; ``whole`` is never broken, as long as the others can make room."""
+
+    heading: str
+    right: bool = False
+    whole: bool = False
+
+
+def table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> str:
+    """Return the rows in columns, in lines of at most 80 characters; a long cell goes on in the lines below."""
+    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
+    for column in columns:
+        shown.add_column(
+            Text(column.heading),
+            justify="right" if column.right else "left",
+            no_wrap=column.right or column.whole,
+            overflow="fold",
+        )
+    for row in rows:
+        shown.add_row(*(Text(cell) for cell in row))
+    console = Console(file=io.StringIO(), width=WIDTH, color_system=None, legacy_windows=False)
+    with console.capture() as captured:
+        console.print(shown)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+def as_csv(rows: Sequence[Mapping[str, object]]) -> str:
+    """Return the rows as CSV under the keys of the first; what is not known stays empty."""
+    text = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return text.getvalue().rstrip("\n")

@@ -1,0 +1,277 @@
+"""What calls cost, read from the archives: answers, failures that were billed, rivals, and what is in doubt.
+
+The one place where costs are added up. An unknown price is never 0: such calls are counted beside the sum.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from math import fsum
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from discernus.experiments.freezing import SnapshotDamaged
+from discernus.experiments.problems import InvalidDefinition
+from discernus.llm.calls import ModelRequest, Usage
+from discernus.llm.catalogue import facts_of, prompt_tokens, worst_case_usd
+from discernus.llm.models_file import ModelsFile, read_models_file
+from discernus.llm.requests import analysis_request, extraction_request
+from discernus.sessions import layout
+from discernus.sessions.archive import ArchiveDamaged, ArchivedCall, Intent
+from discernus.sessions.layout import Call
+from discernus.sessions.opening import HIDDEN, sessions_in
+from discernus.sessions.owners import Onlooker
+from discernus.sessions.session import Session
+from discernus.settings import Settings
+
+Key = Literal["session", "experiment", "project", "model", "purpose", "day"]
+Fate = Literal["answered", "failed", "unanswered", "in_doubt"]
+KEYS: tuple[Key, ...] = ("session", "experiment", "project", "model", "purpose", "day")
+NO_USAGE = Usage()
+UNKNOWN = "unknown"  # the model of a call whose request and metadata can both not be read any more
+
+_RECORD = re.compile(r"(?P<kind>metadata|rival_metadata|error)_(?P<call>\d\w*?)(?:_try(?P<attempt>\d+))?\.json")
+_CUT_OFF = frozenset({"timeout", "connection_error"})  # a model may have answered, and nobody was there to hear it
+_NOBODY_KNOWS = (ValueError, KeyError, TypeError)  # what reading a damaged record raises
+
+
+@dataclass(frozen=True)
+class CallCost:
+    """One request that was paid for, or may have been.
+
+    ``fate``: *answered*; *failed* with a bill; *unanswered*, cut off after it was sent, so that a vendor may bill it;
+    *in_doubt*, its process died before anything was archived. ``worst_usd`` is what a call in doubt may have cost.
+    Unknown is None. Session and experiment go by their full names, ``MVA/experiment_3/session_…``.
+    """
+
+    session: str
+    experiment: str
+    project: str
+    model: str
+    purpose: str
+    at: datetime  # when it was sent
+    fate: Fate
+    usage: Usage = NO_USAGE
+    cost_usd: float | None = None
+    worst_usd: float | None = None
+
+    @property
+    def day(self) -> date:
+        """Return the day on which it was sent, in UTC."""
+        return self.at.astimezone(UTC).date()
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a group of calls took. ``calls`` were answered or billed; of these ``unpriced`` have no known cost.
+
+    ``cost_usd`` is None where no call has a known cost, tokens are where no vendor counted them. Not in it: calls
+    ``in_doubt``, which may have cost ``in_doubt_usd`` (those whose price is known, None: of none is), and
+    ``unanswered`` ones.
+    """
+
+    group: tuple[str, ...]
+    calls: int
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    cached_tokens: int | None
+    reasoning_tokens: int | None
+    cost_usd: float | None
+    unpriced: int
+    in_doubt: int
+    in_doubt_usd: float | None
+    unanswered: int
+
+    @property
+    def spent_usd(self) -> float:
+        """What counts against a budget: the known costs, and the worst case of what is in doubt."""
+        return (self.cost_usd or 0.0) + (self.in_doubt_usd or 0.0)
+
+
+def costs_by(calls: Iterable[CallCost], keys: Sequence[Key]) -> list[Costs]:
+    """Return the sums of each group of calls that agree in the keys, in the order of their values."""
+    groups: dict[tuple[str, ...], list[CallCost]] = defaultdict(list)
+    for call in calls:
+        groups[tuple(str(getattr(call, key)) for key in keys)].append(call)
+    return [add_up(members, group) for group, members in sorted(groups.items())]
+
+
+def add_up(calls: Iterable[CallCost], group: tuple[str, ...] = ()) -> Costs:
+    """Return the sums over all the calls."""
+    calls = list(calls)
+    paid = [call for call in calls if call.fate in ("answered", "failed")]
+    known = [call.cost_usd for call in paid if call.cost_usd is not None]
+    doubted = [call for call in calls if call.fate == "in_doubt"]
+    worst = [call.worst_usd for call in doubted if call.worst_usd is not None]
+    return Costs(
+        group=group,
+        calls=len(paid),
+        prompt_tokens=_known_sum(call.usage.prompt_tokens for call in paid),
+        completion_tokens=_known_sum(call.usage.completion_tokens for call in paid),
+        cached_tokens=_known_sum(call.usage.cached_tokens for call in paid),
+        reasoning_tokens=_known_sum(call.usage.reasoning_tokens for call in paid),
+        cost_usd=fsum(known) if known else None,
+        unpriced=len(paid) - len(known),
+        in_doubt=len(doubted),
+        in_doubt_usd=fsum(worst) if worst or not doubted else None,
+        unanswered=sum(call.fate == "unanswered" for call in calls),
+    )
+
+
+def spent_by_session(projects_dir: Path, project: str) -> dict[str, float]:
+    """Return what each session of a project has spent in USD, calls in doubt at their worst case, by workflow id."""
+    return {session.name: spent_usd(projects_dir, session) for session in sessions_of(projects_dir, project)}
+
+
+def spent_usd(projects_dir: Path, session: Session) -> float:
+    """Return what a session has spent in USD, calls in doubt at their worst case."""
+    return add_up(session_costs(session, models_of(projects_dir), onlooker(projects_dir))).spent_usd
+
+
+def sessions_of(projects_dir: Path, project: str) -> list[Session]:
+    """Return the sessions of a project, experiment by experiment, oldest first."""
+    folders = sorted((projects_dir / project).glob("experiments/*/sessions"))
+    return [session for folder in folders for session in sessions_in(folder)]
+
+
+def models_of(projects_dir: Path) -> ModelsFile:
+    """Return the models.yaml that holds for the projects folder. Raise ModelsFileInvalid."""
+    return read_models_file(Settings(projects_dir=projects_dir).models_path)
+
+
+def onlooker(projects_dir: Path) -> Onlooker:
+    """Return who can tell which owners of calls live."""
+    return Onlooker(projects_dir / HIDDEN / "owners")
+
+
+def session_costs(session: Session, models: ModelsFile, living: Onlooker) -> list[CallCost]:
+    """Return every call of a session that was, or may have been, paid for; calls in flight are not among them yet."""
+    intents = _intents(session)  # before the archive: what is answered meanwhile is then found there
+    found = paid_calls(session)
+    doubted = [
+        intent
+        for intent in intents
+        if (intent.call, intent.attempt) not in found
+        and not session.store.exists(Call.named(intent.call).error(intent.attempt))
+    ]
+    return [*found.values(), *(_doubted(session, one, models) for one in doubted if not _in_flight(one, living))]
+
+
+def paid_calls(session: Session) -> dict[tuple[str, int], CallCost]:
+    """Return every call that the session's archive holds a bill of, or could: by its name and attempt."""
+    found: dict[tuple[str, int], CallCost] = {}
+    for name in session.store.names(layout.ARCHIVE):
+        found |= recorded_cost(session, name)
+    return found
+
+
+def recorded_cost(session: Session, name: str) -> dict[tuple[str, int], CallCost]:
+    """Return what one file of the archive says of a call's cost, by the call's name and attempt; {} if nothing."""
+    record = _RECORD.fullmatch(name)
+    if record is None:
+        return {}
+    return _failed(session, record) if record["kind"] == "error" else _answered(session, record)
+
+
+def worst_usd_of(session: Session, intent: Intent, models: ModelsFile) -> float | None:
+    """Return what a call may have cost at worst, its prompt built anew; None where that cannot be known."""
+    try:
+        request = _request(session, Call.named(intent.call), intent.model)
+    except (SnapshotDamaged, InvalidDefinition, ArchiveDamaged, LookupError, ValueError):
+        return None
+    if request is None:
+        return None
+    facts = facts_of(intent.model, models.rules(intent.model))
+    return worst_case_usd(facts, prompt_tokens(request), request.parameters.get("max_tokens"))
+
+
+def _known_sum(counts: Iterable[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
+
+
+def _answered(session: Session, named: re.Match[str]) -> dict[tuple[str, int], CallCost]:
+    try:
+        record = ArchivedCall.model_validate_json(session.store.get(f"{layout.ARCHIVE}/{named.string}"))
+    except ValidationError:  # it was paid for all the same, and nobody can say how much
+        return _unreadable(session, named, "answered")
+    cost = _cost(session, record.model_requested, record.call, record.started_at, "answered")
+    return {(record.call, record.attempt): replace(cost, usage=record.usage, cost_usd=record.cost_usd)}
+
+
+def _failed(session: Session, named: re.Match[str]) -> dict[tuple[str, int], CallCost]:
+    """Return a failed call if it was billed, or may have been: a refusal to serve it is not."""
+    try:
+        error = json.loads(session.store.get(f"{layout.ARCHIVE}/{named.string}"))
+        status, usage, cost_usd = error["status"], error.get("usage"), error.get("cost_usd")
+        billed = cost_usd is not None or usage is not None or (status is not None and status < 300)
+        cut_off = error["error_class"] in _CUT_OFF and error.get("sent", True)
+        if not billed and not cut_off:
+            return {}
+        at = datetime.fromisoformat(error.get("started_at") or error["sent_at"])
+        cost = _cost(session, error["model"], error["call"], at, "failed" if billed else "unanswered")
+        known = replace(cost, usage=Usage.model_validate(usage or {}), cost_usd=cost_usd)
+        return {(error["call"], error["attempt"]): known}
+    except _NOBODY_KNOWS:
+        return _unreadable(session, named, "unanswered")
+
+
+def _unreadable(session: Session, named: re.Match[str], fate: Fate) -> dict[tuple[str, int], CallCost]:
+    """Return a call of which only the name is left, and the request if there is one."""
+    call = named["call"]
+    at = session.facts.created_at
+    return {(call, int(named["attempt"] or 0)): _cost(session, _model_asked(session, call), call, at, fate)}
+
+
+def _doubted(session: Session, intent: Intent, models: ModelsFile) -> CallCost:
+    cost = _cost(session, intent.model, intent.call, intent.sent_at, "in_doubt")
+    return replace(cost, worst_usd=worst_usd_of(session, intent, models))
+
+
+def _cost(session: Session, model: str, call: str, at: datetime, fate: Fate) -> CallCost:
+    project, experiment, _ = session.name.split("/")
+    return CallCost(
+        session=session.name,
+        experiment=f"{project}/{experiment}",
+        project=project,
+        model=model,
+        purpose=Call.named(call).purpose,
+        at=at,
+        fate=fate,
+    )
+
+
+def _intents(session: Session) -> list[Intent]:
+    found = (session.archive.read_intent(f"{layout.INTENTS}/{name}") for name in session.store.names(layout.INTENTS))
+    return [intent for intent in found if intent is not None]
+
+
+def _in_flight(intent: Intent, living: Onlooker) -> bool:
+    """Return whether the call's answer may still come; what it costs is then reserved, and not spent."""
+    return intent.deadline > datetime.now(UTC) and living.may_live(intent.owner)
+
+
+def _model_asked(session: Session, call: str) -> str:
+    try:
+        return str(json.loads(session.store.get(Call.named(call).request))["model"])
+    except _NOBODY_KNOWS:
+        return UNKNOWN
+
+
+def _request(session: Session, call: Call, model: str) -> ModelRequest | None:
+    """Return a call's request as it was put, but for a correction; None where it cannot be built any more."""
+    definition, timeout_s = session.definition, session.facts.call_timeout_s
+    if call.purpose == "analysis":
+        analysis = session.analysis(call.number)
+        return analysis_request(definition, analysis, ask=call.ask, correction=None, timeout_s=timeout_s, model=model)
+    answer = session.archive.look_up(Call(call.number, "analysis", call.ask, fallback=call.source))
+    if call.purpose == "extraction" and answer is not None:
+        return extraction_request(definition.framework, answer[1], model, problem=None, timeout_s=timeout_s)
+    return None

@@ -1,0 +1,229 @@
+"""What dominated the cost of a session, and what would lower it in the next study; never a word on the one under way.
+
+Each sentence rests on figures of that very session. Where nothing dominates, nothing is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import takewhile
+from math import fsum
+from statistics import fmean
+
+from discernus.experiments.experiment import OFFLINE_PREFIX
+from discernus.llm.catalogue import ModelFacts, cost_usd, facts_of, prompt_tokens
+from discernus.llm.models_file import ModelsFile
+from discernus.llm.requests import analysis_request
+from discernus.reports.groups import Group, groups_of
+from discernus.sessions.costs import CallCost, Costs, costs_by
+from discernus.sessions.session import Session
+from discernus.stages.records import session_records
+
+DOMINATES = 0.5  # of the cost
+WORTH_SAYING = 0.05  # of the cost could be saved
+MUCH_EXTRACTION = 0.15  # of the cost
+MUCH_CHEAPER = 0.5  # of what the extraction did cost
+CONSISTENT = 0.9  # alpha of the least consistent dimension that fewer runs have to keep
+FEWEST_RUNS = 2  # with one, nothing is known of consistency
+LEAST_CACHED = 1024  # tokens: the shortest beginning that vendors cache, where the price table does not say
+CACHED_WHEN_MARKED = frozenset(
+    {"anthropic", "bedrock"}
+)  # vendors that cache on demand only, which is not asked of them
+
+_DONE = {"analysis": "Analyses by", "extraction": "Second readings by", "synthesis": "Prose by"}
+
+
+@dataclass(frozen=True)
+class Consistency:
+    """Cronbach's alpha over the runs, of the least consistent among ``dimensions`` that have one."""
+
+    alpha: float
+    dimension: str
+    dimensions: int
+    runs: int
+    documents: int
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What advice rests on. ``costs`` are grouped by model and purpose; ``models`` holds what is known of each.
+
+    ``shared_tokens`` of the ``prompt_tokens`` of a request on average stand at its beginning and are the same for every
+    document. ``consistency`` is the least over models and variants, None where it is not known. ``readers`` are models
+    that could have read answers.
+    """
+
+    costs: tuple[Costs, ...]
+    models: Mapping[str, ModelFacts]
+    shared_tokens: float
+    prompt_tokens: float
+    consistency: Consistency | None
+    readers: tuple[str, ...]
+
+
+def facts_for_advice(session: Session, calls: Iterable[CallCost], models: ModelsFile) -> Facts:
+    """Return what a session's calls and scores say about its cost."""
+    costs = tuple(costs_by(calls, ("model", "purpose")))
+    readers = tuple(dict.fromkeys((*session.extraction_models, *models.fallbacks("extraction"))))
+    known = {model: facts_of(model, models.rules(model)) for model in {*(one.group[0] for one in costs), *readers}}
+    shared, prompt = _prompt_of(session)
+    return Facts(costs, known, shared, prompt, _consistency(session), readers)
+
+
+def advise(facts: Facts) -> tuple[str, ...]:
+    """Return what dominated the cost, and what would lower it in the next study; nothing where there was no cost."""
+    total = fsum(one.cost_usd or 0.0 for one in facts.costs)
+    if total <= 0:
+        return ()
+    found = (_dominant(facts, total), _uncached(facts, total), _extraction(facts, total), _fewer_runs(facts, total))
+    return tuple(sentence for sentence in found if sentence is not None)
+
+
+def _dominant(facts: Facts, total: float) -> str | None:
+    """Say who took most of the cost, and whether it was the prompts, the answers or the thinking."""
+    one = max(facts.costs, key=lambda costs: costs.cost_usd or 0.0)
+    cost = one.cost_usd or 0.0
+    if cost < DOMINATES * total:
+        return None
+    model, purpose = one.group
+    said = f"{_DONE[purpose]} {model} took {_percent(cost / total)} of the cost ({cost:.4f} of {total:.4f} USD)"
+    share = _share_of_answers(one, facts.models[model])
+    if share is None:
+        return f"{said}."
+    if share < DOMINATES:
+        return f"{said}, {_percent(1 - share)} of it for prompts."
+    thinking = (one.reasoning_tokens or 0) / (one.completion_tokens or 1)
+    if thinking < DOMINATES:
+        return f"{said}, {_percent(share)} of it for answers."
+    return (
+        f"{said}, {_percent(share)} of it for answers, {_percent(thinking)} of which was reasoning; "
+        "a lower `reasoning` for this model would lower it in the next study."
+    )
+
+
+def _share_of_answers(one: Costs, facts: ModelFacts) -> float | None:
+    """Return the share of the cost that answers had, by the model's prices; None where these are not known."""
+    if one.prompt_tokens is None or one.completion_tokens is None:
+        return None
+    prompt, completion = one.prompt_tokens / one.calls, one.completion_tokens / one.calls
+    whole = cost_usd(facts, prompt, completion, (one.cached_tokens or 0) / one.calls)
+    prompts = cost_usd(facts, prompt, 0, (one.cached_tokens or 0) / one.calls)
+    answers = None if whole is None or prompts is None else whole - prompts
+    return answers / whole if whole and answers is not None else None
+
+
+def _uncached(facts: Facts, total: float) -> str | None:
+    """Say that the shared beginning of the prompts could have come from a vendor's cache, and did not."""
+    saved = {one.group[0]: _could_save(facts, one) for one in facts.costs if one.group[1] == "analysis"}
+    model, usd = max(saved.items(), key=lambda item: item[1], default=("", 0.0))
+    if usd < WORTH_SAYING * total:
+        return None
+    one = next(one for one in facts.costs if one.group == (model, "analysis"))
+    cached = _percent((one.cached_tokens or 0) / (one.prompt_tokens or 1))
+    shared = _percent(facts.shared_tokens / facts.prompt_tokens)
+    return (
+        f"{cached} of the prompt tokens of {model} came from its vendor's cache, though the framework, {shared} of "
+        "each prompt, stands unchanged at its beginning, where a cache can serve it. In the next study, put the calls "
+        "to one model close together in time, with fewer models at once; up to "
+        f"{usd:.4f} USD ({_percent(usd / total)}) would have been saved here."
+    )
+
+
+def _could_save(facts: Facts, one: Costs) -> float:
+    """Return the USD that a cache would have saved had it served every shared beginning but the first."""
+    known = facts.models[one.group[0]]
+    rate = known.rate(facts.prompt_tokens)
+    least = known.cached_from_tokens or LEAST_CACHED
+    if rate is None or known.vendor in CACHED_WHEN_MARKED or facts.shared_tokens < least:
+        return 0.0
+    if one.prompt_tokens is None or one.cached_tokens is None:  # a vendor that does not tell may have cached
+        return 0.0
+    possible = one.prompt_tokens * facts.shared_tokens / facts.prompt_tokens * (one.calls - 1) / one.calls
+    return max(0.0, possible - one.cached_tokens) * (rate.input_usd - rate.cached_input_usd)
+
+
+def _extraction(facts: Facts, total: float) -> str | None:
+    """Say that reading answers by a second model was dear, and which model would have done it for less."""
+    of_extraction = [one for one in facts.costs if one.group[1] == "extraction" and one.cost_usd]
+    cost = fsum(one.cost_usd or 0.0 for one in of_extraction)
+    if cost < MUCH_EXTRACTION * total:
+        return None
+    names = " and ".join(one.group[0] for one in of_extraction)
+    said = f"Having answers read by {names} took {_percent(cost / total)} of the cost ({cost:.4f} USD)"
+    offers = {model: _same_calls(facts.models[model], of_extraction) for model in facts.readers}
+    known = {model: usd for model, usd in offers.items() if usd is not None and usd <= MUCH_CHEAPER * cost}
+    if not known:
+        return f"{said}; in the next study, a cheaper extraction_model would lower it."
+    model, usd = min(known.items(), key=lambda offer: offer[1])
+    return f"{said}; {model} would have done the same calls for {usd:.4f} USD: consider it for the next study."
+
+
+def _same_calls(facts: ModelFacts, costs: Iterable[Costs]) -> float | None:
+    """Return what calls of the same sizes cost with a model; None where its price or their sizes are not known."""
+    sums = []
+    for one in costs:
+        if one.prompt_tokens is None or one.completion_tokens is None:
+            return None
+        each = cost_usd(facts, one.prompt_tokens / one.calls, one.completion_tokens / one.calls)
+        if each is None:
+            return None
+        sums.append(each * one.calls)
+    return fsum(sums)
+
+
+def _fewer_runs(facts: Facts, total: float) -> str | None:
+    """Say with how many runs the next study would still be consistent."""
+    found = facts.consistency
+    if found is None or found.alpha < CONSISTENT:
+        return None
+    fewer = next(runs for runs in range(FEWEST_RUNS, found.runs + 1) if _alpha_with(found, runs) >= CONSISTENT)
+    analyses = fsum(one.cost_usd or 0.0 for one in facts.costs if one.group[1] == "analysis")
+    saved = analyses * (1 - fewer / found.runs)
+    if saved < WORTH_SAYING * total:
+        return None
+    return (
+        f"Over {found.runs} runs, {found.dimension}, the least consistent dimension of {found.dimensions}, reached an "
+        f"alpha of {found.alpha:.2f}. With texts like these {found.documents}, {fewer} runs would be expected to reach "
+        f"{_alpha_with(found, fewer):.2f} (Spearman-Brown), and would save {_percent(saved / total)} of such a cost in "
+        "the next study."
+    )
+
+
+def _alpha_with(found: Consistency, runs: int) -> float:
+    """Return the alpha to expect with so many runs: Spearman (1910) and Brown (1910), Br. J. Psychol. 3."""
+    one_run = found.alpha / (found.runs - (found.runs - 1) * found.alpha)
+    return runs * one_run / (1 + (runs - 1) * one_run)
+
+
+def _consistency(session: Session) -> Consistency | None:
+    """Return the least consistency over the language models and variants of a session, None if nothing tells it."""
+    groups = [group for group in groups_of(session_records(session)) if not group.model.startswith(OFFLINE_PREFIX)]
+    names = [dimension.name for dimension in session.definition.framework.dimensions]
+    found = [least for group in groups if (least := _least(group, names)) is not None]
+    return min(found, key=lambda one: one.alpha, default=None) if len(found) == len(groups) else None
+
+
+def _least(group: Group, dimensions: list[str]) -> Consistency | None:
+    alphas = {name: group.alpha(name) for name in dimensions}
+    known = {name: alpha.value for name, alpha in alphas.items() if alpha.value is not None}
+    if not known or len(group.runs) <= FEWEST_RUNS:
+        return None
+    name = min(known, key=lambda name: known[name])
+    return Consistency(known[name], name, len(known), len(group.runs), alphas[name].documents)
+
+
+def _prompt_of(session: Session) -> tuple[float, float]:
+    """Return the tokens that open every prompt of a variant alike, and those of a prompt on average; our count."""
+    definition = session.definition
+    variant = session.plan[0].variant
+    by_document = {analysis.document: analysis for analysis in session.plan if analysis.variant == variant}
+    requests = [analysis_request(definition, one, ask=0, correction=None, timeout_s=1) for one in by_document.values()]
+    columns = zip(*(request.messages for request in requests), strict=False)
+    alike = tuple(column[0] for column in takewhile(lambda column: len(set(column)) == 1, columns))
+    shared = prompt_tokens(requests[0].model_copy(update={"messages": alike}))
+    return shared, fmean(prompt_tokens(request) for request in requests)
+
+
+def _percent(share: float) -> str:
+    return f"{round(100 * share)} %"

@@ -1,0 +1,53 @@
+"""Which models take calls now, as the calls of one batch have found it: closed ones are left alone until their time.
+
+A model whose time is over is tried with a single call; only when that has come back are all others let through.
+"""
+
+from __future__ import annotations
+
+
+class Doors:
+    """The closed models of one batch. Times are seconds, of the workflow's own clock."""
+
+    def __init__(self) -> None:
+        self._until: dict[str, float] = {}
+        self._why: dict[str, str] = {}
+        self._tried: set[str] = set()
+
+    def close(self, model: str, until: float, why: str) -> None:
+        """Let no call in until that time."""
+        self._until[model], self._why[model] = until, why
+        self._tried.discard(model)
+
+    def open(self, model: str) -> None:
+        """A call has come back from the model: all may go in."""
+        self._until.pop(model, None)
+        self._why.pop(model, None)
+        self._tried.discard(model)
+
+    def enter(self, model: str) -> None:
+        """A call goes in; if the model was closed before, it is the one that tries it."""
+        if model in self._until:
+            self._tried.add(model)
+
+    def leave(self, model: str) -> None:
+        """A call that went in has come back without having met the model: another may try it."""
+        self._tried.discard(model)
+
+    def is_open(self, model: str, now: float) -> bool:
+        """Return whether a call may go in now."""
+        return not self.is_closed(model, now) and model not in self._tried
+
+    def is_closed(self, model: str, now: float) -> bool:
+        """Return whether its time is not over yet; one that is being tried is neither open nor closed."""
+        return self._until.get(model, now) > now
+
+    def next_opening(self, now: float) -> float | None:
+        """Return the seconds until the next closed model may be tried, None if none is closed."""
+        left = [until - now for until in self._until.values() if until > now]
+        return min(left, default=None)
+
+    def waiting(self, now: float) -> str:
+        """Return, in words, which models are closed and why; empty if none is."""
+        closed = [model for model in self._until if self.is_closed(model, now)]
+        return "; ".join(self._why[model] for model in closed)
