@@ -90,9 +90,9 @@ def test_its_own_experiment_is_valid_as_it_stands_there(checkout: Path) -> None:
 
 def test_every_command_it_names_exists(checkout: Path) -> None:
     """Those that need a key, a terminal or other machines are read, not run: every option and command is known."""
+    commands = ("", "run", "cost", "budget")
     known = {
-        "starter.py": typed(checkout, "uv run starter.py --help").stdout
-        + typed(checkout, "uv run starter.py run --help").stdout,
+        "starter.py": "".join(typed(checkout, f"uv run starter.py {command} --help").stdout for command in commands),
         "worker.py": typed(checkout, "uv run worker.py --help").stdout,
     }
     assert len(INLINE) >= 5
