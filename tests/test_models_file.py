@@ -44,7 +44,7 @@ def test_without_a_file_the_defaults_hold(tmp_path: Path) -> None:
     assert models_file == ModelsFile()
     rules = models_file.rules("any/model")
     assert (rules.failure_threshold, rules.quarantine_s, rules.health_check_interval_s) == (3, 300.0, 60.0)
-    assert (rules.monitored, rules.probes, rules.timeout_s, rules.price) == (True, False, None, None)
+    assert (rules.monitored, rules.timeout_s, rules.price) == (True, None, None)
     assert rules.limits == Limits(requests_per_minute=None, tokens_per_minute=None, in_flight=None)
     assert models_file.fallbacks("extraction") == models_file.fallbacks("synthesis") == GENERAL
 
@@ -90,7 +90,6 @@ model_failure_threshold: 5
 model_timeout: 120
 health_check_interval: 30.5
 enable_health_monitoring: false
-enable_health_probes: true
 quarantine_duration: 10
 models:
   ollama/llama3:8b:
@@ -114,7 +113,6 @@ models:
         quarantine_s=10,
         health_check_interval_s=30.5,
         monitored=False,
-        probes=True,
     )
     assert models_file.rules("anything/else") == general
     assert models_file.rules("ollama/llama3:8b") == ModelRules(
@@ -124,7 +122,6 @@ models:
         quarantine_s=10,
         health_check_interval_s=30.5,
         monitored=False,
-        probes=True,
         price=Price(input_usd=1.5e-7, output_usd=6e-7, cached_input_usd=0),
         max_input_tokens=8192,
         max_output_tokens=1024,
@@ -181,7 +178,7 @@ def test_the_candidates_are_the_model_named_then_its_fallbacks_each_once(tmp_pat
         ("model_failure_threshold: 2.5", 1, "'model_failure_threshold' is 2.5", "whole number"),
         ("model_failure_threshold: 0", 1, "'model_failure_threshold' is 0", "at least 1"),
         ("quarantine_duration: -1", 1, "'quarantine_duration' is -1", "above 0"),
-        ("enable_health_probes: 1", 1, "'enable_health_probes' is 1", "true or false"),
+        ("enable_health_monitoring: 1", 1, "'enable_health_monitoring' is 1", "true or false"),
         ("enable_model_fallback: 'no'", 1, "'enable_model_fallback' is 'no'", "true or false"),
         ("fallback_models: a/b", 1, "neither a list nor a mapping", "[<model>]"),
         ("fallback_models:\n  - a/b\n  - a b", 3, "'a b' is not the name of a model", "gemini"),

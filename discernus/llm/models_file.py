@@ -57,7 +57,6 @@ class ModelRules(BaseModel):
     quarantine_s: float = 300.0
     health_check_interval_s: float = 60.0
     monitored: bool = True
-    probes: bool = False  # a health check may make a call that is paid for
     price: Price | None = None
     max_input_tokens: int | None = None
     max_output_tokens: int | None = None
@@ -148,7 +147,6 @@ def _models_file(reading: _Reading) -> ModelsFile:
         "quarantine_s": written.quarantine_duration,
         "health_check_interval_s": written.health_check_interval,
         "monitored": written.enable_health_monitoring,
-        "probes": written.enable_health_probes,
     }
     general = ModelRules(**{name: value for name, value in named.items() if value is not None})
     return ModelsFile(

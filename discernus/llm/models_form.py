@@ -67,7 +67,6 @@ class GeneralForm(Written):
     model_timeout: _Number | None = _positive("300, in seconds")
     health_check_interval: _Number | None = _positive("60, in seconds")
     enable_health_monitoring: bool | None = _switch()
-    enable_health_probes: bool | None = _switch()
     quarantine_duration: _Number | None = _positive("300, in seconds")
     models: Any = None
 
