@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 
 from cli.exits import INVALID, CommandError
 from cli.preparing import Prepared
+from discernus.experiments.definition import Definition
+from discernus.experiments.experiment import OFFLINE_PREFIX
+from discernus.experiments.plan import make_plan
 from discernus.sessions.accounts import WARNED_AT
 from discernus.sessions.budgets import Account, Budgets, BudgetsDamaged, budgets_in_force
 from discernus.sessions.costs import spent_by_session
@@ -23,12 +26,20 @@ class Foreseen:
     tokens_per_call: dict[str, int]
 
 
-def foresee(settings: Settings, session: Session, prepared: Prepared, monitored: tuple[str, ...]) -> Foreseen:
-    """Reckon what the whole session will take, from its own prompts and what earlier sessions tell."""
-    history = read_history(settings.projects_dir, monitored, session.definition.framework.sha256, enough=ENOUGH)
-    estimator = Estimator(session.definition, prepared.models_file, session.extraction_models, history)
-    tokens = {model: estimator.tokens_per_call(model) for model in monitored}
-    return Foreseen(estimator.estimate(session.plan), tokens)
+def foresee(settings: Settings, definition: Definition, prepared: Prepared) -> Foreseen:
+    """Reckon what all analyses of a definition will take, from its own prompts and what earlier sessions tell."""
+    asked = [model for model in prepared.models if not model.startswith(OFFLINE_PREFIX)]
+    history = read_history(settings.projects_dir, asked, definition.framework.sha256, enough=ENOUGH)
+    estimator = Estimator(definition, prepared.models_file, prepared.extraction_models, history)
+    tokens = {model: estimator.tokens_per_call(model) for model in asked}
+    experiment = definition.experiment
+    plan = make_plan(
+        [document.id for document in definition.documents],
+        list(experiment.models),
+        list(experiment.variants),
+        experiment.runs_per_model,
+    )
+    return Foreseen(estimator.estimate(plan), tokens)
 
 
 @dataclass

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from cli.display import Display, cost, counted, sentence, write
 from cli.exits import COMPLETE, INTERRUPTED, INVALID, PARTIAL, PAUSED, CommandError, command_name
+from cli.foreseeing import foresee
+from cli.preparing import prepare
 from discernus.experiments.definition import Definition, read_definition
 from discernus.experiments.location import ExperimentNotFound, find_experiment, project_of
 from discernus.experiments.plan import make_plan
@@ -19,6 +21,7 @@ from discernus.sessions.owners import Onlooker, is_held
 from discernus.sessions.progress import ProgressReader, Standing
 from discernus.sessions.session import Session
 from discernus.settings import Settings
+from discernus.stages.estimate import sentence as projection
 
 WATCH_S = 0.5
 
@@ -52,9 +55,23 @@ def validate(settings: Settings, name: str, *, as_json: bool) -> int:
             write(_listed(invalid.problems))
             write(f"\n{folder.name} cannot run: {errors} error{'s' if errors != 1 else ''}")
         return INVALID
+    problems = [asdict(problem) for problem in definition.warnings]
+    try:
+        estimate = foresee(settings, definition, prepare(settings, definition)).estimate
+    except CommandError as refused:
+        if as_json:
+            write(json.dumps({"valid": False, "problems": [*problems, {"what": str(refused), "severity": "error"}]}))
+            return INVALID
+        raise
     if as_json:
-        problems = [asdict(problem) for problem in definition.warnings]
-        write(json.dumps({"valid": True, "analyses": _analyses(definition), "problems": problems}))
+        costs = {
+            "calls": asdict(estimate.calls),
+            "usd": asdict(estimate.usd) if estimate.usd is not None else None,
+            "worst_usd": estimate.worst_usd,
+            "unpriced": estimate.unpriced,
+        }
+        found = {"valid": True, "analyses": _analyses(definition), "problems": problems, "projected": costs}
+        write(json.dumps(found, ensure_ascii=False))
         return COMPLETE
     for problem in definition.warnings:
         write(str(problem))
@@ -62,6 +79,7 @@ def validate(settings: Settings, name: str, *, as_json: bool) -> int:
     write(describe(definition, folder))
     write(f"framework: {framework.display_name}, {counted(len(framework.dimensions), 'dimension')}")
     write(f"models: {', '.join(definition.experiment.models)}")
+    write(projection(estimate))
     noted = counted(len(definition.warnings), "warning")
     write(f"{folder.name} is valid{f', with {noted}' if definition.warnings else ''}")
     return COMPLETE

@@ -244,7 +244,7 @@ async def _start(this: Run, client: Client, queue: str, concurrency: int, crew: 
     ledger = await ledgers.ensure(client, facts.store, facts.project) if monitored else None
     if ledger is not None and this.budgeted.binds:
         await ledgers.tell(client, facts.store, facts.project)
-    foreseen = await asyncio.to_thread(foresee, this.settings, this.session, this.prepared, monitored)
+    foreseen = await asyncio.to_thread(foresee, this.settings, this.session.definition, this.prepared)
     _say_what_it_will_cost(this, foreseen.estimate)
     return await sessions.start(
         client,

@@ -11,8 +11,12 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import structlog
+
 from discernus.sessions import layout
 from discernus.sessions.store import NotInStore, Store
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,8 @@ def note_version(store: Store, model: str, version: str, call: str) -> Version:
         first = store.put_if_absent(layout.first_version(model), version.encode())
         first = first or store.get(layout.first_version(model)) == version.encode()
         note = Version(model, version, call, datetime.now(UTC).isoformat(timespec="milliseconds"), first, first)
-        store.put_if_absent(name, json.dumps(note.__dict__).encode())
+        if store.put_if_absent(name, json.dumps(note.__dict__).encode()) and not first:
+            log.warning("answering_version_changed", model=model, version=version, call=call)
         return _read(store, name)
 
 
