@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from cli import model_commands
+from cli import helps, model_commands
 from cli.exits import COMPLETE, INFRASTRUCTURE, INTERRUPTED, CommandError, command_name
 from cli.options import (
     Form,
@@ -25,6 +25,7 @@ from cli.options import (
     Temporal,
     Until,
     settings_from,
+    settings_of,
 )
 
 HELP = """\
@@ -147,7 +148,7 @@ def status(
     """
     from cli.looking import status as show_status
 
-    raise typer.Exit(show_status(settings_from(projects_dir=projects_dir), experiment, as_json=as_json))
+    raise typer.Exit(show_status(settings_of(projects_dir=projects_dir), experiment, as_json=as_json))
 
 
 @app.command()
@@ -164,11 +165,11 @@ def watch(
     from cli.looking import watch as watch_session
 
     with closing(make_display(as_json=as_json)) as display:
-        code = watch_session(settings_from(projects_dir=projects_dir), session, display)
+        code = watch_session(settings_of(projects_dir=projects_dir), session, display)
     raise typer.Exit(code)
 
 
-@app.command()
+@app.command(help=helps.COST)
 def cost(
     name: Named = None,
     since: Since = None,
@@ -179,18 +180,17 @@ def cost(
     ] = None,
     form: Form = "table",
     projects_dir: ProjectsDir = None,
+    as_json: Json = False,
 ) -> None:
-    """Say what calls cost, failed ones and those in doubt too.
-
-    For one experiment or session it also says what made up the cost, and what would lower it in the next study.
-    """
+    """Say what calls cost, failed ones and those in doubt too."""
     from cli.costs import cost as show_cost
 
-    settings = settings_from(projects_dir=projects_dir)
+    settings = settings_of(projects_dir=projects_dir)
+    form = "json" if as_json else form
     raise typer.Exit(show_cost(settings, name, since=since, until=until, by=by, form=form))
 
 
-@app.command()
+@app.command(help=helps.BUDGET)
 def budget(
     name: Named = None,
     usd: Annotated[
@@ -205,17 +205,14 @@ def budget(
     temporal: Temporal = None,
     as_json: Json = False,
 ) -> None:
-    """Show what may be spent, and set it.
-
-    A session pauses before a call that might take it over a budget, and goes on when that is raised.
-    """
+    """Show what may be spent, and set it."""
     from cli.budgets import budget as show_budget
 
-    settings = settings_from(projects_dir=projects_dir, state_dir=state_dir, temporal=temporal)
+    settings = settings_of(projects_dir=projects_dir, state_dir=state_dir, temporal=temporal)
     raise typer.Exit(show_budget(settings, name, usd=usd, clear=clear, level=level, as_json=as_json))
 
 
-@app.command()
+@app.command(help=helps.ERRORS)
 def errors(
     name: Named = None,
     since: Since = None,
@@ -225,11 +222,13 @@ def errors(
     ] = "class,model",
     form: Form = "table",
     projects_dir: ProjectsDir = None,
+    as_json: Json = False,
 ) -> None:
     """Count what went wrong with calls, and say what came of each."""
     from cli.failures import errors as count_errors
 
-    settings = settings_from(projects_dir=projects_dir)
+    settings = settings_of(projects_dir=projects_dir)
+    form = "json" if as_json else form
     raise typer.Exit(count_errors(settings, name, since=since, until=until, by=by, form=form))
 
 
@@ -260,7 +259,7 @@ def ui(
     from cli.display import make_display
     from cli.serving import show_ui
 
-    settings = settings_from(projects_dir=projects_dir, state_dir=state_dir)
+    settings = settings_of(projects_dir=projects_dir, state_dir=state_dir)
     raise typer.Exit(show_ui(settings, make_display(as_json=False), open_browser=open_browser))
 
 

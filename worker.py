@@ -17,6 +17,7 @@ from typing import Annotated
 
 import structlog
 import typer
+from pydantic import ValidationError
 from temporalio.client import Client
 
 from discernus.llm import gateway
@@ -166,11 +167,11 @@ def main(
 ) -> None:
     """Serve the sessions of a store from this machine, until SIGTERM or Ctrl-C."""
     given = {"projects_dir": projects_dir, "temporal": temporal, "concurrency": concurrency}
-    settings = Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     only = frozenset(filter(None, (models or "").split(",")))
     try:
+        settings = Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
         read_models_file(settings.models_path, required=settings.models_file is not None)
-    except ModelsFileInvalid as invalid:
+    except (ValidationError, ModelsFileInvalid) as invalid:  # of settings: no value is repeated, it could be a secret
         typer.echo(f"error: {invalid}", err=True)
         _exit(2)
     gateway.configure(settings)

@@ -98,15 +98,15 @@ class PlanRequest(Border):
 class Planned(Border):
     """One analysis still to be done; ``label`` names it for people: ``speech-03/gemini-2.5-pro/run-2``.
 
-    ``worst_usd`` is what one call of it may cost at worst, ``second_usd`` its reading by a second model; 0 where no
-    price is known.
+    ``worst_usd`` is what one call of it may cost at worst, ``second_usd`` its reading by a second model; None where
+    that is not known, 0 where it costs nothing.
     """
 
     number: int
     model: str
     label: str
-    worst_usd: float = 0.0
-    second_usd: float = 0.0
+    worst_usd: float | None = None
+    second_usd: float | None = None
 
 
 class PlanPage(Border):

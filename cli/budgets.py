@@ -6,14 +6,17 @@ import asyncio
 import json
 import math
 from collections.abc import Sequence
-from textwrap import wrap
 
 from temporalio.service import RPCError
 
 from cli.costs import account_named, models_file, sessions_of_account
 from cli.display import counted, write
 from cli.exits import COMPLETE, INVALID, CommandError, command_name
-from cli.tables import WIDTH, Column, table
+from cli.tables import Column, table, wrapped
+from discernus.experiments.freezing import SnapshotDamaged
+from discernus.experiments.problems import InvalidDefinition
+from discernus.llm.models_file import ModelsFile
+from discernus.sessions import layout
 from discernus.sessions.accounts import WARNED_AT
 from discernus.sessions.budgets import (
     LEVELS,
@@ -22,11 +25,14 @@ from discernus.sessions.budgets import (
     Level,
     Standing,
     budgets_in_force,
+    in_whole_cents,
     set_budget,
     standings,
 )
 from discernus.sessions.opening import StoreDamaged, store_id
+from discernus.sessions.session import Session
 from discernus.settings import Settings
+from discernus.stages.estimate import Estimator
 from engine import ledgers
 from engine.connection import connect
 from engine.server import EmbeddedServer, ServerError
@@ -61,7 +67,7 @@ def budget(
         return COMPLETE
     write(_table(found))
     for line in (*_warnings(found), *(_paused(settings, accounts, found) if name is not None else ())):
-        write(_wrapped(line))
+        write(wrapped(line))
     return COMPLETE
 
 
@@ -106,11 +112,11 @@ def _change(
     after = budgets_in_force(settings.projects_dir, account.project).of(account)
     noticed = asyncio.run(_tell(settings, account.project))
     if not as_json:
-        write(_wrapped(f"budget of {account.level} {account.name}: {_amount(before)} → {_amount(after)}"))
+        write(wrapped(f"budget of {account.level} {account.name}: {_amount(before)} → {_amount(after)}"))
         if clear and after is not None:
-            write(_wrapped("what it has now is the budget_usd of its experiment, as it was frozen"))
+            write(wrapped("what it has now is the budget_usd of its experiment, as it was frozen"))
         if noticed:
-            write(_wrapped(noticed))
+            write(wrapped(noticed))
 
 
 async def _tell(settings: Settings, project: str) -> str:
@@ -143,9 +149,9 @@ def _table(found: Sequence[Standing]) -> str:
 def _cells(one: Standing) -> list[str]:
     used = "–" if one.share is None else f"{math.floor(100 * one.share)} %"
     limit = "–" if one.limit_usd is None else _dollars(one.limit_usd)
-    in_doubt = "–" if not one.costs.in_doubt else "?"
-    if one.costs.in_doubt_usd:
-        in_doubt = f"{one.costs.in_doubt_usd:,.4f}"
+    in_doubt = "?" if one.costs.in_doubt or one.costs.unanswered else "–"
+    if one.costs.perhaps_usd:
+        in_doubt = f"{one.costs.perhaps_usd:,.4f}"
     name = one.account.name.rpartition("/")[2] if one.account.level == "session" else one.account.name
     return [one.account.level, name, limit, f"{one.costs.cost_usd or 0.0:,.4f}", in_doubt, used]
 
@@ -168,18 +174,34 @@ def _warnings(found: Sequence[Standing]) -> list[str]:
 
 
 def _paused(settings: Settings, accounts: Sequence[Account], found: Sequence[Standing]) -> list[str]:
-    """Return how the paused sessions of these accounts go on that no budget keeps back any more."""
+    """Return how the paused sessions of these accounts go on, or which budget still leaves no room for a call."""
     sessions = [session for account in accounts for session in sessions_of_account(settings, account)]
-    used_up = [one.account for one in found if one.used_up]
-    said = []
-    for session in sessions:
-        free = not any(account.covers(session.name) for account in used_up)
-        if free and session.noted_status()[0] == "paused":
-            facts = session.facts
-            said.append(
-                f"{facts.session} is paused; it goes on with: {command_name()} {facts.project}/{facts.experiment}"
-            )
-    return said
+    return [_going_on(settings, one, found) for one in sessions if one.noted_status()[0] == "paused"]
+
+
+def _going_on(settings: Settings, session: Session, found: Sequence[Standing]) -> str:
+    facts, needed = session.facts, _next_call_usd(session, models_file(settings))
+    for one in found:
+        if one.limit_usd is not None and one.account.covers(session.name):
+            left = one.limit_usd - one.costs.spent_usd
+            if left <= 0 or left < needed:
+                least = in_whole_cents(one.costs.spent_usd + needed)
+                return (
+                    f"{facts.session} stays paused: its next call may cost up to {needed:.4f} USD, and "
+                    f"{max(0.0, left):.4f} are left of the budget of {one.account.level} {one.account.name}; at least "
+                    f"{least:.2f} would do: {command_name()} budget {one.account.name} --set USD"
+                )
+    return f"{facts.session} is paused; it goes on with: {command_name()} {facts.project}/{facts.experiment}"
+
+
+def _next_call_usd(session: Session, models: ModelsFile) -> float:
+    """Return what the cheapest analysis that is still to be had may cost; 0 where none is, or no price is known."""
+    try:
+        estimator = Estimator(session.definition, models, session.extraction_models)
+        open_ = [one for one in session.plan if not session.store.exists(layout.extracted(one.number))]
+        return min(map(estimator.reserved_usd, open_), default=0.0)
+    except (SnapshotDamaged, InvalidDefinition):  # going on says what is wrong with it
+        return 0.0
 
 
 def _row(one: Standing) -> dict[str, object]:
@@ -190,6 +212,7 @@ def _row(one: Standing) -> dict[str, object]:
         "budget_usd": one.limit_usd,
         "spent_usd": one.costs.cost_usd,
         "in_doubt_usd": one.costs.in_doubt_usd,
+        "unanswered_usd": one.costs.unanswered_usd,
         "share": one.share,
         "used_up": one.used_up,
         "unpriced": one.costs.unpriced,
@@ -202,7 +225,3 @@ def _amount(usd: float | None) -> str:
 
 def _dollars(usd: float) -> str:
     return f"{usd:,.4f}" if 0 < usd < 0.1 else f"{usd:,.2f}"
-
-
-def _wrapped(text: str) -> str:
-    return "\n".join(wrap(text, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))

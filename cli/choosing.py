@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def choose(
     settings: Settings,
     folder: Path,
     definition: Definition,
-    prepared: Prepared,
+    preparing: Callable[[], Prepared],
     display: Display,
     *,
     new: bool,
@@ -37,6 +38,7 @@ def choose(
     """Return the session that the command means, opening one where there is none to go on with.
 
     ``overridden`` says that models or runs were given on the command line, so only a session with these is meant.
+    ``preparing`` settles what a session that is opened now may call; one that goes on has that settled.
     """
     with opening_lock(settings.projects_dir, folder):
         choice = None
@@ -44,6 +46,7 @@ def choose(
             choice = find_session(settings.projects_dir, folder, definition, same_plan=overridden)
         if choice is not None and _goes_on(choice, display):
             return _resume(choice, settings, display)
+        prepared = preparing()
         session = open_session(
             settings.projects_dir,
             folder,
@@ -53,9 +56,18 @@ def choose(
             mirror=settings.mirror_dir,
             extraction_models=prepared.extraction_models,
             timeouts_s=prepared.timeouts_s(),
+            proxied=settings.proxy_url is not None,
         )
     display.say(f"session {session.name}, with {', '.join(session.facts.models)}")
     return Chosen(session, fresh=True, complete=False)
+
+
+def meant(settings: Settings, folder: Path, definition: Definition, *, new: bool, overridden: bool) -> Session | None:
+    """Return the session that would go on now, so that what it needs can be looked at; None where one is opened."""
+    if new:
+        return None
+    choice = find_session(settings.projects_dir, folder, definition, same_plan=overridden)
+    return choice.session if choice is not None and choice.state != "complete" else None
 
 
 def _goes_on(choice: Choice, display: Display) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from math import fsum
 from textwrap import wrap
 from typing import cast
 
@@ -44,9 +45,12 @@ def cost(
     sessions = sessions_of_account(settings, account)
     calls = {session.name: _calls(settings, session, models) for session in sessions}
     found = [call for of_session in calls.values() for call in of_session if call.at in period]
-    if form != "table":
-        rows = [_row(one, keys) for one in costs_by(found, keys)]
-        write(as_csv(rows) if form == "csv" else "\n".join(json.dumps(row, ensure_ascii=False) for row in rows))
+    if form == "csv":
+        columns = _row(add_up((), ("",) * len(keys)), keys)
+        write(as_csv(columns, [_row(one, keys) for one in costs_by(found, keys)]))
+    elif form == "json":
+        for one in costs_by(found, keys):
+            write(json.dumps(_row(one, keys), ensure_ascii=False))
     elif not found:
         write(_nothing(sessions, ranged=since is not None or until is not None))
     else:
@@ -105,15 +109,23 @@ def left_out(calls: Sequence[CallCost]) -> list[str]:
             "which holds for calls to come"
         )
     if total.in_doubt:
-        known = all(one.worst_usd is not None for one in calls if one.fate == "in_doubt")
-        worst = f"at most {total.in_doubt_usd:.4f} USD" if known else "how much is not known"
+        worst = _at_most([one.worst_usd for one in calls if one.fate == "in_doubt"])
         said.append(f"{counted(total.in_doubt, 'call')} in doubt, perhaps paid for ({worst}), in no sum")
     if total.unanswered:
-        said.append(f"{counted(total.unanswered, 'call')} cut off before an answer came; a vendor may bill that")
+        worst = _at_most([one.worst_usd for one in calls if one.fate == "unanswered"])
+        cut_off = f"{counted(total.unanswered, 'call')} cut off before an answer came"
+        said.append(f"{cut_off}, which a vendor may bill ({worst}), in no sum")
+    if total.in_doubt or total.unanswered:
+        said.append("budgets count such calls at their worst")
     return [line for one in said for line in wrap(one, WIDTH, subsequent_indent="  ", break_on_hyphens=False)]
 
 
 _PAID = ("answered", "failed")
+
+
+def _at_most(worst: Sequence[float | None]) -> str:
+    known = [usd for usd in worst if usd is not None]
+    return f"at most {fsum(known):.4f} USD" if len(known) == len(worst) else "how much is not known"
 
 
 def _calls(settings: Settings, session: Session, models: ModelsFile) -> list[CallCost]:
@@ -219,4 +231,5 @@ def _row(one: Costs, keys: tuple[Key, ...]) -> dict[str, object]:
         "in_doubt": one.in_doubt,
         "in_doubt_usd": one.in_doubt_usd,
         "unanswered": one.unanswered,
+        "unanswered_usd": one.unanswered_usd,
     }

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from cli.display import Display, cost, counted
+from cli.display import Display, cost, counted, shortened
 from cli.exits import COMPLETE, INFRASTRUCTURE, INTERRUPTED, PARTIAL, PAUSED, command_name
 from discernus.sessions import layout
 from discernus.sessions.progress import Standing
-from discernus.sessions.session import Session
+from discernus.sessions.session import Parked, Session
 from discernus.stages.sealing import gave_nothing
 
 
@@ -40,8 +40,7 @@ def end(
         gaps = [f"{standing.parked} could not be had"] if standing.parked else []
         gaps += [f"{counted(unusable, 'answer')} gave no score"] if unusable else []
         lines = [f"partial: {name}", f"{counts}; {', '.join(gaps)}"]
-        if standing.last_failure:
-            lines.append(f"last failure: {standing.last_failure}")
+        lines += _why_parked(session)
         if standing.parked:
             lines.append("run the same command again to try them once more; what was answered is not paid for twice")
     else:
@@ -72,3 +71,14 @@ def end(
         }
     )
     return code
+
+
+def _why_parked(session: Session) -> list[str]:
+    """Return for each class of failure how many analyses were parked for it, and the newest reason."""
+    by_class: dict[str, list[Parked]] = {}
+    for record in sorted(session.all_parked(), key=lambda record: record.at):
+        by_class.setdefault(record.error_class, []).append(record)
+    return [
+        f"{counted(len(records), 'analysis')} parked, {error_class}: {shortened(records[-1].reason)}"
+        for error_class, records in by_class.items()
+    ]

@@ -10,9 +10,9 @@ from datetime import UTC
 from textwrap import wrap
 from typing import cast
 
+from cli.costs import account_named, sessions_of_account
 from cli.display import counted, write
 from cli.exits import COMPLETE, command_name
-from cli.looking import sessions_named
 from cli.tables import WIDTH, Column, as_csv, read_format, read_keys, read_period, table
 from discernus.sessions.failures import KEYS, OUTCOMES, Failure, FailureGroup, Key, failures_of, group, in_time
 from discernus.sessions.opening import HIDDEN
@@ -35,13 +35,13 @@ class _Asked:
 
 
 def errors(settings: Settings, name: str | None, *, since: str | None, until: str | None, by: str, form: str) -> int:
-    """Count what went wrong in the sessions of that name: an experiment's, one session's, or without a name in all.
+    """Count what went wrong in a project, an experiment or a session of that name, or without a name in all.
 
     ``since`` and ``until`` are days or moments, ``by`` is one or more of class, model, hour and day, ``form`` is table,
     csv or json (a line for each group). Raises CommandError for what is none of these.
     """
     period, keys, form = read_period(since, until), cast(tuple[Key, ...], read_keys(by, KEYS)), read_format(form)
-    sessions = sessions_named(settings, name)
+    sessions = sessions_of_account(settings, None if name is None else account_named(settings, name))
     onlooker = Onlooker(settings.projects_dir / HIDDEN / "owners")
     found = [failure for session in sessions for failure in failures_of(session, onlooker)]
     # what has no time, as a damaged archive has none, is in any range: it cannot be said that it is not
@@ -49,11 +49,14 @@ def errors(settings: Settings, name: str | None, *, since: str | None, until: st
     asked = _Asked(sessions, sorted(failures, key=in_time), keys, ranged=since is not None or until is not None)
     if not failures:
         write(_nothing(asked), error=form != "table")
-    elif form == "table":
+    rows = [_row(one, keys) for one in group(failures, keys)]
+    if form == "csv":
+        write(as_csv(_flat(_row(_NO_FAILURES, keys)), [_flat(row) for row in rows]))
+    elif form == "json":
+        for row in rows:
+            write(json.dumps(row, ensure_ascii=False))
+    elif failures:
         write("\n".join(_shown(asked)))
-    else:
-        rows = [_row(one, keys) for one in group(failures, keys)]
-        write(as_csv([_flat(row) for row in rows]) if form == "csv" else "\n".join(map(_as_json, rows)))
     return COMPLETE
 
 
@@ -72,7 +75,7 @@ def _named(sessions: Sequence[Session]) -> str:
 
 
 def _shown(asked: _Asked) -> list[str]:
-    calls = len({(failure.session, failure.call) for failure in asked.failures})
+    calls = len({(failure.session, failure.call) for failure in asked.failures if failure.call is not None})
     failed = f"{counted(len(asked.failures), 'failure')} in {counted(calls, 'call')} of {_named(asked.sessions)}"
     columns = [Column(_HEADINGS[key], whole=key != "model") for key in asked.by]
     columns += [Column("Count", right=True), Column("What was done")]
@@ -92,6 +95,8 @@ def _done(one: FailureGroup) -> str:
     parts = []
     for outcome, count in one.outcomes.items():
         how = ""
+        if outcome == "answered again" and one.median_s is not None:
+            how = f" (median {_span(one.median_s)})"
         if outcome == "recovered" and one.median_s is not None:
             how = f" (median {_span(one.median_s)}, {counted(one.most_attempts or 0, 'attempt')} at most)"
         parts.append(f"{count} {outcome}{how}")
@@ -127,9 +132,17 @@ def _latest(asked: _Asked) -> list[str]:
     lines = ["", "The latest messages:"]
     for failure in list(latest.values())[:SHOWN_MESSAGES]:
         when = f"{failure.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if failure.at is not None else "time unknown"
-        lines += wrap(f"{when}, {failure.session}, call {failure.call}:", WIDTH - 2, initial_indent="  ")
+        call = f", call {failure.call}" if failure.call is not None else ""
+        lines += wrap(f"{when}, {failure.session}{call}:", WIDTH, initial_indent="  ", subsequent_indent="  ")
         message = "".join(letter if letter.isprintable() else " " for letter in failure.message)
-        lines += wrap(message, WIDTH, initial_indent="    ", subsequent_indent="    ")
+        lines += wrap(
+            message,
+            WIDTH,
+            initial_indent="    ",
+            subsequent_indent="    ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
     return lines
 
 
@@ -161,5 +174,5 @@ def _flat(row: dict[str, object]) -> dict[str, object]:
     }
 
 
-def _as_json(row: dict[str, object]) -> str:
-    return json.dumps(row, ensure_ascii=False)
+# for the header that CSV has all the same
+_NO_FAILURES = FailureGroup(None, None, None, None, 0, {}, None, None, 0, 0, None, None)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import floor
 
+from cli.display import counted
 from cli.exits import INVALID, CommandError
 from cli.preparing import Prepared
+from cli.tables import wrapped
 from discernus.experiments.definition import Definition
 from discernus.experiments.experiment import OFFLINE_PREFIX
 from discernus.experiments.plan import make_plan
+from discernus.reports.markdown import percent
 from discernus.sessions.accounts import WARNED_AT
-from discernus.sessions.budgets import Account, Budgets, BudgetsDamaged, budgets_in_force
+from discernus.sessions.budgets import Account, Budgets, BudgetsDamaged, budgets_in_force, in_whole_cents
 from discernus.sessions.costs import spent_by_session
 from discernus.sessions.earlier import read_history
 from discernus.sessions.session import Session
@@ -62,29 +66,51 @@ class Budgeted:
             spent = self.others_usd[account] + cost_usd
             if account not in self._told and spent >= WARNED_AT * limit:
                 self._told.add(account)
-                share = f"{spent / limit:.0%}" if limit else "all"
-                of = f"the {account.level} budget of {limit:.2f} USD ({account.name})"
-                said.append(f"warning: {share} of {of} is spent")
+                share = percent(spent / limit) if limit else "all"
+                said.append(f"warning: {share} of {_budget(account, limit)} ({account.name}) is spent")
         return said
 
     def foreseen(self, estimate: Estimate, cost_usd: float) -> list[str]:
-        """Return what the budgets mean for a session that will take this."""
+        """Return what the budgets mean for a session that will take this: where it pauses, and where it is slowed."""
         said = []
         for account, limit in self._limits().items():
-            left = limit - self.others_usd[account] - cost_usd
-            if estimate.usd is not None and estimate.usd.likely > left:
-                said.append(
-                    f"warning: {max(left, 0.0):.2f} USD are left of the {account.level} budget of {limit:.2f} USD; "
-                    "the session will pause there, and keep everything"
-                )
+            spent = self.others_usd[account] + cost_usd
+            said += self._tightness(estimate, _budget(account, limit), limit - spent, spent)
             if estimate.unpriced:
                 names = ", ".join(estimate.unpriced)
                 said.append(f"warning: no budget can hold back {names}, of unknown price: state it in models.yaml")
-        return list(dict.fromkeys(said))
+        return [wrapped(line) for line in dict.fromkeys(said)]
+
+    def _tightness(self, estimate: Estimate, budget: str, left: float, spent: float) -> list[str]:
+        """Return what comes of a budget's rest: each call needs its worst case to be left before it goes out."""
+        dearest, likely = estimate.dearest_call_usd or 0.0, estimate.usd.likely if estimate.usd is not None else 0.0
+        rest = f"{max(left, 0.0):.4f} USD are left of {budget}"
+        if left <= 0 or dearest > left:
+            least = f"{in_whole_cents(spent + dearest):.2f}"
+            return [
+                f"warning: {rest} ({spent:.4f} spent), and a single call may cost up to {dearest:.4f}; the session "
+                f"pauses before such a call. Raise the budget to at least {least}, or state a lower `max_tokens`"
+            ]
+        if likely > left:
+            return [
+                f"warning: {rest}, less than the session will probably take; it pauses once a call's worst case, up "
+                f"to {dearest:.4f}, is not left, and keeps everything"
+            ]
+        at_once = floor(left / dearest) if dearest else self.session.facts.concurrency
+        if at_once < self.session.facts.concurrency:
+            return [
+                f"note: {rest}, and each call reserves its worst case, up to {dearest:.4f}, while it is in flight: at "
+                f"times no more than {counted(at_once, 'call')} at once. A lower `max_tokens` makes that more"
+            ]
+        return []
 
     def _limits(self) -> dict[Account, float]:
         limits = {account: self.budgets.of(account) for account in account_of(self.session).binding}
         return {account: limit for account, limit in limits.items() if limit is not None}
+
+
+def _budget(account: Account, limit: float) -> str:
+    return f"the {account.level} budget of {f'{limit:.2f}' if round(limit, 2) == limit else f'{limit:.4f}'} USD"
 
 
 def account_of(session: Session) -> Account:

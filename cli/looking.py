@@ -6,11 +6,13 @@ import json
 import time
 from dataclasses import asdict
 from pathlib import Path
+from textwrap import wrap
 
 from cli.display import Display, cost, counted, sentence, write
 from cli.exits import COMPLETE, INTERRUPTED, INVALID, PARTIAL, PAUSED, CommandError, command_name
 from cli.foreseeing import foresee
 from cli.preparing import prepare
+from cli.tables import WIDTH
 from discernus.experiments.definition import Definition, read_definition
 from discernus.experiments.location import ExperimentNotFound, find_experiment, project_of
 from discernus.experiments.plan import make_plan
@@ -122,13 +124,28 @@ def status(settings: Settings, name: str | None, *, as_json: bool) -> int:
             above = experiment
         write(line)
         if standing.status == "paused":
-            write(f"    paused: {standing.reason}")
+            write(_indented(f"paused: {standing.reason}"))
+        elif standing.waiting_for:
+            write(_indented(f"waiting: {standing.waiting_for}"))
     newest, standing = found[-1]
     if standing.stage == "sealed":
         write(f"report of the last one: {newest.folder / layout.REPORT}")
     else:
         write(f"go on with the last one, or look on: {command_name()} [watch] {newest.facts.experiment}")
     return COMPLETE
+
+
+def _indented(text: str) -> str:
+    return "\n".join(
+        wrap(
+            text,
+            WIDTH,
+            initial_indent="    ",
+            subsequent_indent="      ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    )
 
 
 def _status_lines(found: list[tuple[Session, Standing]]) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import Json, ProjectsDir, StateDir, Temporal, settings_from
+from cli.options import Json, ProjectsDir, StateDir, Temporal, settings_of
 
 HELP = """\
 Say how the models are: health, limits, latency.
@@ -15,6 +15,7 @@ Say how the models are: health, limits, latency.
 starter.py models                       every model that was called
 starter.py models show MODEL            why it is as it is, and what helps
 starter.py models limit MODEL --requests-per-minute 600
+starter.py models limit MODEL --tokens-per-minute 200000 --in-flight 8
 starter.py models limit MODEL --clear   back to what models.yaml says
 starter.py models reset MODEL           call it again at once
 
@@ -40,7 +41,7 @@ def models(
     if context.invoked_subcommand is None:
         from cli.models import list_models
 
-        settings = settings_from(projects_dir=projects_dir, state_dir=state_dir, temporal=temporal)
+        settings = settings_of(projects_dir=projects_dir, state_dir=state_dir, temporal=temporal)
         raise typer.Exit(list_models(settings, as_json=as_json))
 
 
@@ -55,7 +56,7 @@ def show(
     """Explain how one model is, why, and what can be done about it."""
     from cli.models import show_model
 
-    settings = settings_from(projects_dir=projects_dir, state_dir=state_dir, temporal=temporal)
+    settings = settings_of(projects_dir=projects_dir, state_dir=state_dir, temporal=temporal)
     raise typer.Exit(show_model(settings, model, as_json=as_json))
 
 
@@ -74,7 +75,7 @@ def limit(
     """Limit a model from now on, also for what is running."""
     from cli.models import limit_model
 
-    settings = settings_from(projects_dir=projects_dir, state_dir=state_dir, temporal=temporal)
+    settings = settings_of(projects_dir=projects_dir, state_dir=state_dir, temporal=temporal)
     code = limit_model(
         settings,
         model,
@@ -98,5 +99,5 @@ def reset(
     """Call a model again at once, whatever speaks against it."""
     from cli.models import reset_model
 
-    settings = settings_from(projects_dir=projects_dir, state_dir=state_dir, temporal=temporal)
+    settings = settings_of(projects_dir=projects_dir, state_dir=state_dir, temporal=temporal)
     raise typer.Exit(reset_model(settings, model, as_json=as_json))

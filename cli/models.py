@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from textwrap import wrap
-from typing import Any, get_args
+from typing import Any
 
 from temporalio.client import Client
 from temporalio.service import RPCError
@@ -19,7 +21,7 @@ from activities.border import ModelLimits, ModelView
 from cli.display import counted, write
 from cli.exits import COMPLETE, INFRASTRUCTURE, INVALID, CommandError, command_name
 from cli.tables import WIDTH, Column, table
-from discernus.llm.calls import Purpose
+from discernus.llm.catalogue import facts_of
 from discernus.llm.health import LIMITING, Health
 from discernus.llm.models_file import ModelRules, ModelsFile, ModelsFileInvalid, read_models_file
 from discernus.sessions.opening import StoreDamaged, store_id
@@ -74,9 +76,9 @@ def show_model(settings: Settings, model: str, *, as_json: bool) -> int:
         raise CommandError(_never(model), INVALID)
     one = _standing(known, file)
     if as_json:
-        write(json.dumps(_facts(one) | _history(one) | _written(one, file), ensure_ascii=False))
+        write(json.dumps(_facts(one) | _history(one) | {"rules": one.rules.model_dump()}, ensure_ascii=False))
         return COMPLETE
-    for paragraph in (_how(one), _calls(one), _limits(one), _rules(one, file)):
+    for paragraph in (_how(one), _calls(one), _limits(one), _rules(one.rules)):
         for line in paragraph:
             _say(line)
         write("")
@@ -94,7 +96,11 @@ def limit_model(
     clear: bool,
     as_json: bool,
 ) -> int:
-    """Limit a model from now on, in all sessions; ``clear`` lifts what was set so, and models.yaml holds again."""
+    """Limit a model from now on, in all sessions; ``clear`` lifts what was set so, and models.yaml holds again.
+
+    A model that was never called is not listed any more once its limits are lifted. Raises CommandError for limits that
+    make no sense, and for a model that nothing names: a limit on a mistyped name limits nothing.
+    """
     limits = ModelLimits(
         requests_per_minute=requests_per_minute, tokens_per_minute=tokens_per_minute, in_flight=in_flight
     )
@@ -103,8 +109,7 @@ def limit_model(
         raise CommandError(f"nothing says what to do: give {options}, or --clear alone to lift them", INVALID)
     if any(number is not None and number <= 0 for number in limits.model_dump().values()):
         raise CommandError("a limit is a number above 0; --clear lifts them", INVALID)
-    rules = _models_file(settings).rules(model)
-    view = asyncio.run(_limit(settings, model, rules, None if clear else limits))
+    view = asyncio.run(_limit(settings, model, _models_file(settings), None if clear else limits))
     return _tell(
         view, f"{model}: {_limits_in_words(view) or 'no limit is known; what its headers tell will count'}", as_json
     )
@@ -140,14 +145,50 @@ async def _following(client: Client, store: str, found: Known, file: ModelsFile)
     return await models.known(client, store, model) or found
 
 
-async def _limit(settings: Settings, model: str, rules: ModelRules, limits: ModelLimits | None) -> ModelView:
+async def _limit(settings: Settings, model: str, file: ModelsFile, limits: ModelLimits | None) -> ModelView:
     async with _serving(settings) as (client, store):
-        return await models.limit(client, store, model, rules, limits)
+        found = await models.known(client, store, model)
+        if found is None and limits is None:
+            raise CommandError(_never(model), INVALID)
+        if found is None and not _is_named(settings, file, model):
+            called = [one.view.model for one in await models.views(client, store)]
+            raise CommandError(_named_nowhere(model, {*called, *_names(settings, file)}), INVALID)
+        view = await models.limit(client, store, model, file.rules(model), limits)
+        if limits is None and found is not None and not (view.sessions or _was_called(found.health)):
+            await models.forget(client, store, model)
+        return view
 
 
 async def _reset(settings: Settings, model: str) -> ModelView | None:
     async with _serving(settings) as (client, store):
         return await models.reset(client, store, model)
+
+
+def _was_called(health: Health) -> bool:
+    return bool(health.answered or health.by_class)
+
+
+def _is_named(settings: Settings, file: ModelsFile, model: str) -> bool:
+    """Return whether anything knows a model by this name: a file of this store, or LiteLLM's table."""
+    facts = facts_of(model, file.rules(model))
+    return model in _names(settings, file) or facts.price_source is not None or facts.max_input_tokens is not None
+
+
+def _names(settings: Settings, file: ModelsFile) -> set[str]:
+    """Return the models that models.yaml, the experiments and the settings name."""
+    fallbacks = [model for models in file.fallback_models.values() for model in models]
+    texts = [path.read_text("utf-8", "replace") for path in settings.projects_dir.glob("*/experiments/*/experiment.md")]
+    written = [model for text in texts for model in _MODEL.findall(text)]
+    return {*file.models, *fallbacks, *written, *(settings.models or ())}
+
+
+_MODEL = re.compile(r"[\w.-]+/[\w./:@-]*\w")
+
+
+def _named_nowhere(model: str, names: set[str]) -> str:
+    near = get_close_matches(model, sorted(names), n=1)
+    cure = f"did you mean {near[0]}? If not, name it in models.yaml" if near else "name it in models.yaml"
+    return f"no model {model!r} was ever called, and no experiment names it; {cure}"
 
 
 @asynccontextmanager
@@ -270,7 +311,7 @@ def _what_to_do(one: _Standing) -> list[str]:
 
 def _calls(one: _Standing) -> list[str]:
     health = one.health
-    if not health.answered and not health.by_class:
+    if not _was_called(health):
         return ["No call has been made yet."]
     latest = f", {_percent(health.latest_success_rate)} of the latest {len(health.latest)}" if health.latest else ""
     lines = [
@@ -300,23 +341,12 @@ def _limits(one: _Standing) -> list[str]:
     return lines
 
 
-def _rules(one: _Standing, file: ModelsFile) -> list[str]:
-    rules = one.rules
+def _rules(rules: ModelRules) -> list[str]:
     timeout = "LLM_RESPONSE_TIMEOUT" if rules.timeout_s is None else f"{rules.timeout_s:g} s"
-    lines = [
+    return [
         f"By models.yaml: left alone for {rules.quarantine_s:g} s after "
         f"{counted(rules.failure_threshold, 'failure')} in a row; a call may take {timeout}."
     ]
-    lines += [
-        f"Fallbacks for {purpose}: {', then '.join(fallbacks)}."
-        for purpose, fallbacks in _fallbacks(file).items()
-        if fallbacks
-    ]
-    return lines
-
-
-def _fallbacks(file: ModelsFile) -> dict[str, tuple[str, ...]]:
-    return {purpose: file.fallbacks(purpose) for purpose in get_args(Purpose) if purpose != "analysis"}
 
 
 def _list_history(health: Health) -> None:
@@ -405,10 +435,6 @@ def _history(one: _Standing) -> dict[str, Any]:
             for past in one.health.quarantines
         ],
     }
-
-
-def _written(one: _Standing, file: ModelsFile) -> dict[str, Any]:
-    return {"rules": one.rules.model_dump(), "fallbacks": _fallbacks(file)}
 
 
 def _iso(seconds: float | None) -> str | None:

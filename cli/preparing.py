@@ -7,24 +7,37 @@ from dataclasses import dataclass
 
 from cli.exits import INVALID, CommandError
 from discernus.experiments.definition import Definition
-from discernus.experiments.experiment import DEFAULT_MODEL, OFFLINE_PREFIX
+from discernus.experiments.experiment import OFFLINE_PREFIX
 from discernus.llm import proxy
 from discernus.llm.catalogue import facts_of
 from discernus.llm.models_file import ModelsFile, ModelsFileInvalid, read_models_file
 from discernus.llm.policy import why_outside
+from discernus.sessions.session import Session
 from discernus.settings import Settings
 
-USUAL_KEYS = {"gemini": ("GEMINI_API_KEY", "GOOGLE_API_KEY")}
+# what tells that calls to a vendor can be made from here, where that is not VENDOR_API_KEY
+TOKENS = {
+    "gemini": ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+    "vertex_ai": ("GOOGLE_APPLICATION_CREDENTIALS", "VERTEXAI_CREDENTIALS", "VERTEXAI_PROJECT"),
+    "hosted_vllm": ("HOSTED_VLLM_API_BASE",),
+    "bedrock": ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_BEARER_TOKEN_BEDROCK"),
+    "together_ai": ("TOGETHERAI_API_KEY", "TOGETHER_AI_API_KEY", "TOGETHER_API_KEY"),
+    "perplexity": ("PERPLEXITYAI_API_KEY", "PERPLEXITY_API_KEY"),
+}
 KEYLESS = frozenset({"ollama", "ollama_chat", "lm_studio", "llamafile"})
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """The models that a run may call, ``named`` by its author or fallbacks of the installation that have their key."""
+    """The models that a run may call, ``named`` by its author or fallbacks of the installation that have their key.
+
+    ``notes`` say, in words, which of the installation's fallbacks are left out, and why.
+    """
 
     models_file: ModelsFile
     named: tuple[str, ...]
     extraction_models: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -38,28 +51,51 @@ class Prepared:
 
 def prepare(settings: Settings, definition: Definition) -> Prepared:
     """Return what a run may call. Raise CommandError for a model that is named and may not be asked."""
-    try:
-        models_file = read_models_file(settings.models_path, required=settings.models_file is not None)
-    except ModelsFileInvalid as invalid:
-        raise CommandError(str(invalid), INVALID) from invalid
+    models_file = _models_file(settings)
     experiment = definition.experiment
-    fallbacks = [model for models in experiment.fallback_models.values() for model in models]
     wanted = experiment.extraction_model
     candidates = models_file.candidates("extraction", wanted) if wanted is not None else ()
-    explicit = [*experiment.models, *fallbacks, *([wanted] if wanted not in (None, DEFAULT_MODEL) else [])]
-    named = tuple(dict.fromkeys(model for model in explicit if model is not None))
+    named = _named(definition, candidates[:1])
     refused = {model: why_not(settings, definition, models_file, model) for model in (*named, *candidates)}
-    reasons = [reason for model in named if (reason := refused[model])]
-    if not reasons and wanted == DEFAULT_MODEL:
-        candidates = tuple(model for model in candidates if refused[model] is None)
-        if not candidates:
-            reasons = ["no model of models.yaml's fallback_models may read this experiment's answers; name another"]
+    _refuse([reason for model in named if (reason := refused[model])])
+    usable, notes = list(candidates[:1]), []
+    for model in candidates[1:]:
+        reason = refused[model] or ("" if has_usual_key(settings, model) else "its key is not set here")
+        if model in named or not reason:
+            usable.append(model)
+        else:
+            notes.append(f"{model} does not stand in for {candidates[0]} in reading answers: {reason}")
+    return Prepared(models_file, named, tuple(usable), tuple(notes))
+
+
+def prepare_again(settings: Settings, session: Session) -> Prepared:
+    """Return what a session that goes on may call, as it was settled. Raise CommandError for what may not be
+    asked now."""
+    models_file = _models_file(settings)
+    named = _named(session.definition, session.extraction_models)
+    reasons = [why_not(settings, session.definition, models_file, model) for model in named]
+    if session.facts.proxied and settings.proxy_url is None:
+        reasons.append(f"{session.facts.session} was begun through a proxy: pass --proxy, or set DISCERNUS_PROXY_URL")
+    _refuse([reason for reason in reasons if reason])
+    return Prepared(models_file, named, session.extraction_models)
+
+
+def _models_file(settings: Settings) -> ModelsFile:
+    try:
+        return read_models_file(settings.models_path, required=settings.models_file is not None)
+    except ModelsFileInvalid as invalid:
+        raise CommandError(str(invalid), INVALID) from invalid
+
+
+def _named(definition: Definition, readers: tuple[str, ...]) -> tuple[str, ...]:
+    experiment = definition.experiment
+    fallbacks = [model for models in experiment.fallback_models.values() for model in models]
+    return tuple(dict.fromkeys([*experiment.models, *fallbacks, *readers]))
+
+
+def _refuse(reasons: list[str]) -> None:
     if reasons:
-        raise CommandError("\n".join(f"error: {reason}" for reason in reasons), INVALID)
-    usable = [
-        model for model in candidates if model in named or (refused[model] is None and has_usual_key(settings, model))
-    ]
-    return Prepared(models_file, named, tuple(usable or candidates[:1]))  # whose key is missing is said later
+        raise CommandError("\n".join(f"error: {reason}" for reason in dict.fromkeys(reasons)), INVALID)
 
 
 def why_not(settings: Settings, definition: Definition, models_file: ModelsFile, model: str) -> str | None:
@@ -78,5 +114,5 @@ def has_usual_key(settings: Settings, model: str) -> bool:
     vendor, slash, _ = model.partition("/")
     if vendor in KEYLESS:
         return True
-    names = USUAL_KEYS.get(vendor, (f"{vendor.upper()}_API_KEY",))
+    names = TOKENS.get(vendor, (f"{vendor.upper()}_API_KEY",))
     return bool(slash) and any(os.environ.get(name) for name in names)

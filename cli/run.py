@@ -16,14 +16,15 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowUpdateFailed
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.border import SealOutcome
-from cli.choosing import choose
+from cli.choosing import choose, meant
 from cli.display import Display, counted, silence
 from cli.ending import end
 from cli.exits import INFRASTRUCTURE, INTERRUPTED, INVALID, CommandError
 from cli.foreseeing import Budgeted, budgeted, foresee
-from cli.preparing import Prepared, has_usual_key, prepare
+from cli.preparing import Prepared, has_usual_key, prepare, prepare_again
 from discernus.experiments.definition import Definition
 from discernus.experiments.experiment import OFFLINE_PREFIX
+from discernus.llm import proxy
 from discernus.logs import log_to
 from discernus.sessions import layout
 from discernus.sessions.calls import no_room
@@ -89,14 +90,24 @@ async def run(settings: Settings, folder: Path, definition: Definition, display:
         finished = _finished(settings, folder, definition, overridden=wanted.overridden)
         if finished is not None:
             return end(ProgressReader(finished).read(), finished, display, already=True)
-    prepared = prepare(settings, definition)
+    going_on = meant(settings, folder, definition, new=wanted.new, overridden=wanted.overridden)
+    prepared = prepare(settings, definition) if going_on is None else prepare_again(settings, going_on)
+    _require_proxy(settings, prepared.models)
+    for note in prepared.notes:
+        display.say(note)
     async with AsyncExitStack() as stack:
         caller = None
         if settings.temporal is None:
             caller = await _ready_caller(settings, definition, prepared.models, display, stack)
         try:
             chosen = choose(
-                settings, folder, definition, prepared, display, new=wanted.new, overridden=wanted.overridden
+                settings,
+                folder,
+                definition,
+                lambda: prepared if going_on is None else prepare(settings, definition),
+                display,
+                new=wanted.new,
+                overridden=wanted.overridden,
             )
         except StoreDamaged as damaged:
             raise CommandError(str(damaged), INFRASTRUCTURE) from damaged
@@ -107,8 +118,22 @@ async def run(settings: Settings, folder: Path, definition: Definition, display:
         log_to(chosen.session.folder / layout.OPERATIONAL_LOG)
         owner = stack.enter_context(Owner(settings.projects_dir / HIDDEN / "owners"))
         reader = ProgressReader(chosen.session, owner)
+        if chosen.fresh and going_on is not None:
+            prepared = prepare(settings, definition)
         this = Run(settings, chosen.session, prepared, budgeted(settings, chosen.session), reader, display, stop)
         return await (_run_remote(this) if caller is None else _run_embedded(this, caller))
+
+
+def _require_proxy(settings: Settings, models: tuple[str, ...]) -> None:
+    """Raise CommandError where calls are to go through a proxy from here, and it does not answer.
+
+    Of a fleet's workers, which make the calls elsewhere, each that has no proxy refuses the session's calls.
+    """
+    proxied = any(proxy.serves(settings, model) for model in models)
+    if proxied and settings.proxy_url is not None and settings.temporal is None:
+        unreachable = proxy.reachable(settings.proxy_url)
+        if unreachable is not None:
+            raise CommandError(unreachable, INFRASTRUCTURE)
 
 
 def _finished(settings: Settings, folder: Path, definition: Definition, *, overridden: bool) -> Session | None:
@@ -313,7 +338,7 @@ async def _watch(this: Run, client: Client, handle: sessions.Handle, embedded: E
     stopped = asyncio.create_task(this.stop.wait())
     async with _following(client, this.session) as result, _resuming(handle) as resuming:
         while True:
-            began = time.monotonic()
+            began, resumed = time.monotonic(), resuming.done()
             standing = await asyncio.to_thread(reader.read)
             this.display.show(standing)
             for warning in this.budgeted.news(standing.cost_usd):
@@ -323,7 +348,7 @@ async def _watch(this: Run, client: Client, handle: sessions.Handle, embedded: E
                 return False
             if this.stop.is_set():
                 return True
-            if standing.status == "paused" and resuming.done():
+            if standing.status == "paused" and resumed:
                 return False
             if embedded is not None:
                 await _keep_up(this, handle, embedded)

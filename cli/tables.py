@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from textwrap import wrap
 
 from rich.console import Console
 from rich.table import Table
@@ -14,6 +15,7 @@ from rich.text import Text
 
 from cli.exits import INVALID, CommandError
 
+GAP = 2  # columns between two of a table
 WIDTH = 80  # columns, whatever the terminal: what is shown fits a pipe and a letter as well
 FORMATS = ("table", "csv", "json")
 
@@ -84,13 +86,15 @@ class Column:
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> str:
     """Return the rows in columns, in lines of at most 80 characters; a long cell goes on in the lines below."""
-    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
-    for column in columns:
+    rows = _with_whole_names(columns, rows)
+    shown = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="")
+    for place, column in enumerate(columns):
         shown.add_column(
             Text(column.heading),
             justify="right" if column.right else "left",
             no_wrap=column.right or column.whole,
             overflow="fold",
+            min_width=_longest_word(place, column, rows) if _least_width(columns, rows) <= WIDTH else None,
         )
     for row in rows:
         shown.add_row(*(Text(cell) for cell in row))
@@ -100,11 +104,41 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 
-def as_csv(rows: Sequence[Mapping[str, object]]) -> str:
-    """Return the rows as CSV under the keys of the first; what is not known stays empty."""
+def wrapped(text: str) -> str:
+    """Return a sentence in lines of at most 80 characters, its words whole: a path or an address can be copied."""
+    return "\n".join(wrap(text, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
+
+
+def _with_whole_names(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
+    """Return the rows, with names of models that there is no room for broken behind a vendor's slash."""
+    if _least_width(columns, rows) <= WIDTH:
+        return rows
+    broken = [
+        [
+            cell if column.whole or column.right else cell.replace("/", "/\n")
+            for column, cell in zip(columns, row, strict=True)
+        ]
+        for row in rows
+    ]
+    return broken if _least_width(columns, broken) <= WIDTH else rows
+
+
+def _least_width(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> int:
+    """Return the width that the columns need for no word to be broken, and whole cells to stay in one line."""
+    return sum(_longest_word(place, column, rows) + GAP for place, column in enumerate(columns)) - GAP
+
+
+def _longest_word(place: int, column: Column, rows: Sequence[Sequence[str]]) -> int:
+    cells = [column.heading, *(row[place] for row in rows)]
+    return max(
+        len(part) for cell in cells for part in ([cell] if column.whole or column.right else cell.split() or [""])
+    )
+
+
+def as_csv(columns: Iterable[str], rows: Sequence[Mapping[str, object]]) -> str:
+    """Return the rows as CSV under these columns, which stand there without any row as well; the unknown is empty."""
     text = io.StringIO()
-    if rows:
-        writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    writer = csv.DictWriter(text, fieldnames=list(columns), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
     return text.getvalue().rstrip("\n")

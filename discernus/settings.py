@@ -5,6 +5,7 @@ Keys of vendors are not here: LiteLLM reads its own variables (OPENAI_API_KEY, G
 
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -15,7 +16,9 @@ DEFAULT_CONCURRENCY = 16
 class Settings(BaseSettings):
     """What the environment says; an empty variable counts as unset. Command-line options override it."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, populate_by_name=True)
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", env_ignore_empty=True, populate_by_name=True, hide_input_in_errors=True
+    )
 
     projects_dir: Path = Field(
         default=Path("projects"),
@@ -109,7 +112,7 @@ class Settings(BaseSettings):
     proxy_url: str | None = Field(
         default=None,
         validation_alias="DISCERNUS_PROXY_URL",
-        description="A LiteLLM proxy through which every call goes; its key is LITELLM_PROXY_API_KEY.",
+        description="A LiteLLM proxy (http://host:port) for every call; its key is LITELLM_PROXY_API_KEY.",
     )
     require_proxy: bool = Field(
         default=False,
@@ -123,6 +126,19 @@ class Settings(BaseSettings):
         if not isinstance(value, str):
             return value
         return tuple(name.strip() for name in value.split(",") if name.strip()) or None
+
+    @field_validator("proxy_url")
+    @classmethod
+    def _without_secrets(cls, value: str | None) -> str | None:
+        """Refuse what is no address, or holds a password: addresses are recorded and shown, keys never are."""
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if "@" in parts.netloc:
+            raise ValueError("an address with a password in it; leave that out, and set LITELLM_PROXY_API_KEY")
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("no address; write it as http://host:port")
+        return value
 
     @property
     def state_folder(self) -> Path:

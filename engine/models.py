@@ -140,6 +140,11 @@ async def reset(client: Client, store: str, model: str) -> ModelView | None:
         raise
 
 
+async def forget(client: Client, store: str, model: str) -> None:
+    """Take away all that is known of a model; for one that was never called."""
+    await client.get_workflow_handle(model_id(store, model)).terminate("nothing was ever known of it but a limit")
+
+
 @dataclass
 class _Page:
     """What this process knows of one model, and has yet to tell.

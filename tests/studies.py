@@ -8,7 +8,7 @@ import subprocess
 import sys
 from html import unescape
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from benchmarks.make_experiment import make_experiment
 from tests.fake_vendor import Entry, FakeVendor
@@ -47,9 +47,9 @@ class Study:
         if made:
             make_experiment(self.projects_dir, words=60, **made)
         if rules is not None:
-            (self.projects_dir / "models.yaml").write_text(json.dumps(rules))  # JSON is YAML
+            self.rule(rules)
 
-    def __enter__(self) -> Study:
+    def __enter__(self) -> Self:
         self._ended = ended(self.folder)
         self._ended.__enter__()
         self.vendor.start()
@@ -62,6 +62,10 @@ class Study:
     @property
     def session(self) -> Path:
         return session_folder(self.projects_dir)
+
+    def rule(self, rules: dict[str, Any]) -> None:
+        """Let models.yaml say this from now on."""
+        (self.projects_dir / "models.yaml").write_text(json.dumps(rules))  # JSON is YAML
 
     def start(self, *arguments: str) -> Starter:
         return Starter(self.projects_dir, *arguments, env=self._environment())

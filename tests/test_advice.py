@@ -45,6 +45,7 @@ def facts(*of: Costs, **known: Any) -> Facts:
         "prompt_tokens": 1000.0,
         "consistency": None,
         "readers": (FLASH,),
+        "early": {},
     }
     return Facts(costs=of, **{**plain, **known})
 
@@ -61,32 +62,60 @@ def test_where_nothing_dominates_nothing_is_said() -> None:
 
 
 def test_what_dominated_is_said_with_its_share() -> None:
-    (said,) = advise(facts(costs(PRO, "analysis", 0.9, completion_tokens=100_000), costs(FLASH, "analysis", 0.1)))
+    (said,) = advise(facts(costs(PRO, "analysis", 1.0125, completion_tokens=100_000), costs(FLASH, "analysis", 0.1)))
     assert said == (
-        "Analyses by gemini/gemini-2.5-pro took 90 % of the cost (0.9000 of 1.0000 USD), 99 % of it for answers."
+        "Analyses by gemini/gemini-2.5-pro took 91 % of the cost (1.0125 of 1.1125 USD); of that 98 % was for answers."
     )
 
 
+def test_that_the_only_model_took_all_of_the_cost_goes_without_saying() -> None:
+    assert advise(facts(costs(PRO, "analysis", 1.0125, completion_tokens=100_000))) == (
+        "Of the cost, 98 % was for answers.",
+    )
+    assert advise(facts(costs(PRO, "analysis", 0.5))) == ()
+
+
+def test_shares_of_a_cost_that_is_not_known_in_all_are_said_to_be_that_and_never_rounded_up() -> None:
+    dear, cheap = costs(PRO, "analysis", 0.998), costs(FLASH, "analysis", 0.002, calls=14, unpriced=14)
+    (said,) = advise(facts(dear, cheap))
+    assert said.startswith(
+        "Analyses by gemini/gemini-2.5-pro took 99 % of the known cost (14 calls have no known price) (0.9980 of"
+    )
+
+
+def test_fewer_runs_are_said_to_save_nothing_where_the_cost_is_not_known() -> None:
+    found = Consistency(alpha=0.97, dimension="fear", dimensions=10, runs=6, documents=8)
+    dear, cheap = costs(PRO, "analysis", 0.998), costs(FLASH, "analysis", None, unpriced=10)
+    assert [said for said in advise(facts(dear, cheap, consistency=found)) if "runs" in said] == []
+
+
 def test_where_prompts_cost_more_than_answers_it_is_the_prompts_that_are_named() -> None:
-    (said,) = advise(facts(costs(PRO, "analysis", 0.9, prompt_tokens=1_000_000)))
-    assert said.endswith("took 100 % of the cost (0.9000 of 0.9000 USD), 99 % of it for prompts.")
+    (said,) = advise(facts(costs(PRO, "analysis", 1.26, prompt_tokens=1_000_000)))
+    assert said == "Of the cost, 99 % was for prompts."
 
 
 def test_thinking_is_told_from_answers() -> None:
-    (said,) = advise(facts(costs(PRO, "analysis", 0.9, completion_tokens=100_000, reasoning_tokens=75_000)))
-    assert "75 % of which was reasoning; a lower `reasoning` for this model" in said
+    (said,) = advise(facts(costs(PRO, "analysis", 1.0125, completion_tokens=100_000, reasoning_tokens=75_000)))
+    assert "75 % of these was reasoning; a lower `reasoning` for this model" in said
     assert said.endswith("in the next study.")
 
 
 def test_of_a_model_without_a_price_of_its_own_no_shares_are_told() -> None:
-    known = {"openrouter/x": facts_of("openrouter/x", ModelRules())}
-    (said,) = advise(facts(costs("openrouter/x", "analysis", 0.9), models=known, readers=()))
-    assert said == "Analyses by openrouter/x took 100 % of the cost (0.9000 of 0.9000 USD)."
+    known = {**KNOWN, "openrouter/x": facts_of("openrouter/x", ModelRules())}
+    (said,) = advise(facts(costs("openrouter/x", "analysis", 0.9), costs(FLASH, "analysis", 0.1), models=known))
+    assert said == "Analyses by openrouter/x took 90 % of the cost (0.9000 of 1.0000 USD)."
+
+
+def test_where_prices_do_not_make_what_was_paid_nothing_is_reckoned_with_them() -> None:
+    substituted = costs(PRO, "analysis", 0.005, prompt_tokens=100_000, cached_tokens=0)
+    shape = {"shared_tokens": 8000.0, "prompt_tokens": 10_000.0}
+    assert advise(facts(substituted, **shape)) == ()
 
 
 def cached(tokens: int | None, **known: Any) -> list[str]:
     """Return what is said of caching, for prompts of 10,000 tokens of which 8,000 are always the same."""
-    of = costs(PRO, "analysis", 0.2, prompt_tokens=100_000, cached_tokens=tokens)
+    paid = (100_000 - (tokens or 0)) * 1.25e-6 + (tokens or 0) * 1.25e-7 + 1_000 * 1e-5
+    of = costs(PRO, "analysis", paid, prompt_tokens=100_000, cached_tokens=tokens)
     shape = {"shared_tokens": 8000.0, "prompt_tokens": 10_000.0, **known}
     return [said for said in advise(facts(of, **shape)) if "cache" in said]
 
@@ -96,8 +125,23 @@ def test_a_cache_that_served_little_is_named_with_what_it_would_have_saved() -> 
     saved = (0.8 * 100_000 * 0.9 - 2_000) * (1.25e-6 - 1.25e-7)
     assert said.startswith("2 % of the prompt tokens of gemini/gemini-2.5-pro came from its vendor's cache")
     assert "the framework, 80 % of each prompt" in said
-    assert f"up to {saved:.4f} USD ({round(100 * saved / 0.2)} %) would have been saved" in said
-    assert "In the next study" in said
+    assert f"up to {saved:.4f} USD (" in said
+    assert "In the next study, put the calls to one model close together in time; up to" in said
+
+
+def test_fewer_models_at_once_are_advised_only_where_there_were_several() -> None:
+    other = costs(FLASH, "analysis", 0.01)
+    of = costs(PRO, "analysis", 0.135, prompt_tokens=100_000, cached_tokens=0)
+    found = advise(facts(of, other, shared_tokens=8000.0, prompt_tokens=10_000.0))
+    assert [said for said in found if "with fewer models at once" in said]
+
+
+def test_calls_that_were_sent_together_are_told_to_wait_for_the_first() -> None:
+    (said,) = cached(0, early={PRO: 10})
+    assert "10 of 10 calls were sent before the first was answered" in said
+    assert "let one call to each model be answered before the others are sent: a lower --concurrency" in said
+    assert "close together" not in said
+    assert "close together" in cached(0, early={PRO: 4})[0]
 
 
 @pytest.mark.parametrize(
@@ -149,7 +193,7 @@ def test_more_consistency_than_is_needed_means_fewer_runs_next_time() -> None:
     assert 2 * one_run / (1 + one_run) > 0.9
     assert said == (
         "Over 6 runs, fear, the least consistent dimension of 10, reached an alpha of 0.97. With texts like these 8, "
-        "2 runs would be expected to reach 0.92 (Spearman-Brown), and would save 67 % of such a cost in the next study."
+        "2 runs would be expected to reach 0.92 (Spearman-Brown), and would save 66 % of such a cost in the next study."
     )
     assert "3 runs would be expected to reach 0.90" in runs(0.95)[0]
 
@@ -166,11 +210,12 @@ def test_perfect_agreement_still_needs_two_runs() -> None:
 def read(session: Session, tmp_path: Path, values: dict[int, float]) -> None:
     """Have each analysis of a session answered with the value its number has, and read."""
     usage = Usage(prompt_tokens=4000, completion_tokens=500, cached_tokens=0)
+    usage_usd = 4000 * 1e-6 + 500 * 2e-6
     with Owner(tmp_path / "owners") as owner:
         for number, value in values.items():
             intent = session.archive.claim(Call(number), question(), "a" * 64, owner)
             model = session.analysis(number).model
-            said = answer(scores(value, evasion=value / 2), model=model, cost_usd=0.01, usage=usage)
+            said = answer(scores(value, evasion=value / 2), model=model, cost_usd=usage_usd, usage=usage)
             session.archive.commit(Call(number), intent, question(), said)
             read_answer(session, number, 0, final=True)
 
@@ -191,6 +236,7 @@ def test_the_facts_are_those_of_the_session(tmp_path: Path) -> None:
     assert (
         found.shared_tokens > 0.8 * found.prompt_tokens
     )  # the framework opens every prompt, and these texts are short
+    assert found.early == {"openai/scribe": 1}  # one after the other: only the first was sent before its own answer
     said = advise(found)
     assert [one for one in said if "2 runs would be expected" in one]
     assert [one for one in said if one.startswith("0 % of the prompt tokens of openai/scribe")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -146,7 +147,7 @@ def project(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Project:
 
 
 def rows(printed: str) -> list[list[str]]:
-    return [line.split() for line in printed.splitlines() if line.startswith(("project", "experiment", "session"))]
+    return [line.split() for line in printed.splitlines() if line.startswith(("project ", "experiment ", "session "))]
 
 
 def test_without_any_budget_it_is_said_how_to_set_one(project: Project) -> None:
@@ -190,6 +191,26 @@ def test_another_budget_that_still_binds_is_said_and_keeps_the_session_paused(pr
     assert [row[0] for row in rows(printed)] == ["experiment", "session"]
     assert f"the budget of session {project.session.name} is used up" in printed.replace("\n ", "")
     assert "goes on" not in printed
+
+
+def test_a_paused_session_is_not_promised_to_go_on_where_no_call_fits_in_what_is_left(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = opened(tmp_path, models=["openai/gpt-4o"], settings={"budget_usd": 0.1})
+    settings = Settings(projects_dir=session.folder.parents[4], state_dir=tmp_path / "state")
+    session.note_status("paused", "no room")
+
+    def says(usd: float, level: str) -> str:
+        budget(settings, "speeches", usd=usd, clear=False, level=level, as_json=False)
+        return capsys.readouterr().out.replace("\n ", "")
+
+    frozen = says(0.9, "experiment")
+    assert "goes on" not in frozen
+    needed = r"its next call may cost up to 0\.16\d\d USD, and 0\.1000 are left of the budget of session"
+    assert re.search(needed, frozen), frozen
+    assert "at least 0.17 would do" in frozen
+    assert "goes on" not in says(0.12, "session")
+    assert "is paused; it goes on with: " in says(0.17, "session")
 
 
 def test_a_level_means_the_account_that_the_name_is_part_of(project: Project) -> None:

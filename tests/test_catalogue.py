@@ -15,7 +15,7 @@ from discernus.llm import gateway
 from discernus.llm.calls import Message, ModelRequest
 from discernus.llm.catalogue import cost_usd, count_tokens, facts_of, prompt_tokens, worst_case_usd
 from discernus.llm.models_file import ModelRules, Price
-from discernus.llm.prices import price_source
+from discernus.llm.prices import priced_entry, table_source
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 RULES = ModelRules()
@@ -153,7 +153,9 @@ def test_the_gateway_names_the_same_source_for_the_same_model(litellm: Any) -> N
         _, vendor, _, _ = litellm.get_llm_provider(model)
         assert facts.vendor == vendor
         assert facts.price_source is not None
-        assert facts.price_source == price_source((model,), vendor, litellm.model_cost, version("litellm"))
+        entry = priced_entry((model,), vendor, litellm.model_cost)
+        assert entry is not None
+        assert facts.price_source == table_source(*entry, version("litellm"))
 
 
 def test_the_prices_are_those_that_litellm_reckons_with(litellm: Any) -> None:

@@ -133,12 +133,19 @@ def test_a_reply_without_a_price_that_held_no_answer_is_of_unknown_cost(session:
     assert (total.calls, total.cost_usd, total.unpriced) == (1, None, 1)
 
 
-def test_a_call_that_was_cut_off_is_named_and_in_no_sum(session: Session, tmp_path: Path) -> None:
+def test_a_call_that_was_cut_off_counts_once_against_a_budget_at_its_worst(session: Session, tmp_path: Path) -> None:
     failed(session, tmp_path, Call(1), "timeout")
     failed(session, tmp_path, Call(1), "connection_error", status=500)  # which is what LiteLLM makes of a reset
     failed(session, tmp_path, Call(1), "unknown_error")
+    left(session, Call(1))  # an intent that outlived its own record is not in doubt beside it
     total = add_up(costs(session))
-    assert (total.calls, total.unanswered, total.cost_usd, total.spent_usd) == (0, 2, None, 0)
+    assert (total.calls, total.unanswered, total.in_doubt, total.cost_usd) == (0, 2, 0, None)
+    worst = worst_case_usd(facts_of(MODEL, PRICED.rules(MODEL)), prompt_tokens(asked(session)), None)
+    assert worst is not None
+    assert total.spent_usd == total.unanswered_usd == pytest.approx(2 * worst)
+    answered(session, tmp_path, Call(1), cost_usd=0.5)
+    assert add_up(costs(session)).spent_usd == pytest.approx(0.5 + 2 * worst)
+    assert add_up(costs(session, ModelsFile())).unanswered_usd is None
 
 
 def test_what_a_crash_left_in_doubt_counts_against_a_budget_at_its_worst(session: Session) -> None:
@@ -271,7 +278,7 @@ def said(session: Session, capsys: pytest.CaptureFixture[str], name: str | None 
 def spent(session: Session, tmp_path: Path) -> Session:
     """Return a session with answers of two days, an extraction, an unpriced call, and one in doubt."""
     noon, usage = datetime(2026, 11, 20, 12, tzinfo=UTC), Usage(prompt_tokens=12_000, completion_tokens=3_400)
-    pro = {"model": "gemini/gemini-2.5-pro", "usage": usage}
+    pro: dict[str, Any] = {"model": "gemini/gemini-2.5-pro", "usage": usage}
     answered(session, tmp_path, Call(1), cost_usd=1.5, started_at=noon, **pro)
     answered(session, tmp_path, Call(2), cost_usd=2.25, started_at=noon + timedelta(days=1), **pro)
     answered(session, tmp_path, Call(1, "extraction"), cost_usd=None, started_at=noon)
@@ -304,7 +311,7 @@ def test_the_advice_below_it_is_that_of_the_newest_session_that_was_paid_for(
 ) -> None:
     advice = said(spent, capsys, "speeches").partition(f"\nOf {spent.facts.session}:\n")[2]
     assert advice.replace("\n ", "").startswith(
-        "- Analyses by gemini/gemini-2.5-pro took 100 % of the cost (3.7500 of 3.7500 USD)"
+        "- Analyses by gemini/gemini-2.5-pro took 100 % of the known cost (1 call has no known price) (3.7500 of 3.7500"
     )
     assert "Of session" not in said(spent, capsys, "bench")
     assert "Of session" not in said(spent, capsys)
@@ -381,3 +388,10 @@ def test_where_there_is_no_session_it_is_said_how_to_start_one(
 ) -> None:
     cost(Settings(projects_dir=tmp_path), None, since=None, until=None, by=None, form="table")
     assert capsys.readouterr().out.startswith("no session yet; start one with: ")
+
+
+def test_of_nothing_programs_get_a_header_or_no_line_at_all(spent: Session, capsys: pytest.CaptureFixture[str]) -> None:
+    assert said(spent, capsys, by="model,day", since="2030-01-01", form="json") == ""
+    (of_nothing,) = said(spent, capsys, by="model,day", since="2030-01-01", form="csv").splitlines()
+    assert of_nothing == said(spent, capsys, by="model,day", form="csv").splitlines()[0]
+    assert of_nothing.startswith("model,day,calls,")

@@ -489,6 +489,16 @@ def test_every_change_that_matters_is_put_in_words(tmp_path: Path) -> None:
     )
 
 
+def test_a_changed_budget_is_told_with_what_changes_that_of_the_session(tmp_path: Path) -> None:
+    folder = experiment_in(tmp_path / "weather", with_settings("budget_usd: 0.1"))
+    frozen = thaw(frozen_files(folder)[1].__getitem__)
+    (folder / "experiment.md").write_text(with_settings("budget_usd: 5"))
+    assert differences(frozen, read_definition(folder)) == (
+        "the text of experiment.md has changed",
+        "budget_usd: 0.1 → 5.0 (for new sessions; for this one: `starter.py budget SESSION --set USD`)",
+    )
+
+
 def test_a_change_of_who_may_answer_and_who_may_see_the_texts_is_put_in_words(tmp_path: Path) -> None:
     before = "parameters: {a/b: {seed: 1}}\nfallback_models: [a/b]\ndata_policy: {vendors: [gemini], retention: none}"
     folder = experiment_in(tmp_path / "weather", with_settings(before))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -86,7 +87,7 @@ class Study:
 
     def found(self) -> list[tuple[str, str, str]]:
         """Return the call, the class and the outcome of each failure."""
-        return sorted((one.call, one.error_class, one.outcome) for one in self.failures())
+        return sorted((str(one.call), one.error_class, one.outcome) for one in self.failures())
 
     def backdate(self, call: Call, attempt: int, at: datetime) -> None:
         """Move a failure to another time."""
@@ -290,7 +291,7 @@ async def test_an_answer_by_another_model_is_a_substitution_whatever_was_made_of
 
 
 async def test_a_substitution_that_was_left_to_another_model_is_nothing_else_besides(study: Study) -> None:
-    await study.call(Call(1), Answering(scores(), substituted=True), "openai/scribe")
+    await study.call(Call(1), Answering(scores(), substituted=True, model_answered="other-1"), "openai/scribe")
     await study.call(Call(1, fallback=1), scores(), "openai/second")
     read_answer(study.session, 1, 0, final=True, fallback=1)
     assert study.found() == [("001", "substitution", "fell back")]
@@ -470,6 +471,17 @@ async def test_json_has_one_object_for_each_group_and_null_for_what_is_not_known
     assert "model" not in limit
 
 
+async def test_a_quarantine_is_a_failure_of_its_model_and_of_no_call(
+    study: Study, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study.session.note_waiting("openai/scribe", "it failed 3 times in a row", datetime.now(UTC) + timedelta(minutes=5))
+    text = said(capsys, study)
+    assert text.startswith(f"1 failure in 0 calls of {study.session.name}")
+    assert re.search(r"quarantine +openai/scribe +1 +1 did not answer again", text)
+    assert "model 'openai/scribe' took no calls: it failed 3 times in a row" in text
+    assert "None" not in text
+
+
 async def test_csv_has_a_column_for_each_outcome(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
     await trouble(study)
     rows = list(csv.DictReader(io.StringIO(said(capsys, study, form="csv"))))
@@ -515,6 +527,7 @@ async def test_an_experiment_a_session_or_everything_is_meant(
         return {json.loads(line)["class"] for line in said(capsys, studies[0], name, form="json").splitlines()}
 
     assert classes(None) == {"bad_request", "timeout"}
+    assert classes("bench") == {"bad_request", "timeout"}
     assert classes("first") == classes("bench/first") == classes(studies[0].session.name) == {"bad_request"}
     with pytest.raises(CommandError, match="there is no experiment 'third'"):
         classes("third")
@@ -523,6 +536,7 @@ async def test_an_experiment_a_session_or_everything_is_meant(
 def test_where_nothing_is_found_it_says_so(tmp_path: Path, study: Study, capsys: pytest.CaptureFixture[str]) -> None:
     assert said(capsys, study) == f"nothing went wrong with a call of {study.session.name}\n"
     assert said(capsys, study, form="json") == ""
+    assert said(capsys, study, form="csv").startswith("class,model,count,recovered,asked_again,")
     empty = Settings(projects_dir=tmp_path / "elsewhere")
     errors(empty, None, since=None, until=None, by="class", form="table")
     assert "no session yet" in capsys.readouterr().out
@@ -553,6 +567,17 @@ def test_a_day_lasts_until_its_end_in_utc() -> None:
     assert datetime(2026, 11, 20, 23, 59, 59, tzinfo=UTC) in day
     assert datetime(2026, 11, 21, tzinfo=UTC) not in day
     assert datetime(2026, 11, 19, 23, 59, 59, tzinfo=UTC) not in day
+
+
+def test_a_models_name_is_not_broken_inside_a_word_where_there_is_room() -> None:
+    columns = [Column("Session", whole=True), Column("Model"), Column("Count", right=True), Column("What was done")]
+    done = "19 recovered (median 3.2 s, 4 attempts at most), 1 asked again, 2 parked, 1 gave nothing"
+    (name, *_) = text = table(columns, [["session_1", "anthropic/claude-sonnet-4-0", "12", done]]).splitlines()[1:]
+    assert "anthropic/claude-sonnet-4-0" in name
+    wide = table(columns, [["session_20261120_1015", "anthropic/claude-sonnet-4-0-in-a-wide-place-1", "1", done]])
+    assert re.search(r" anthropic/ +1 ", wide)
+    assert " claude-sonnet-4-0-in-a-wide-place-1 " in wide
+    assert max(map(len, [*text, *wide.splitlines()])) <= 80
 
 
 def test_a_table_keeps_numbers_and_whole_cells_together_and_folds_the_rest() -> None:

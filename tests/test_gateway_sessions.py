@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,9 +25,9 @@ from engine.connection import connect
 from engine.models import model_id
 from engine.server import EmbeddedServer
 from tests.fake_vendor import Entry
-from tests.fake_vendor.bills import bills, price_of
+from tests.fake_vendor.bills import Price, bills, price_of
 from tests.fake_vendor.faults import FAULTS
-from tests.running import HIDDEN, PATIENCE_S, REPOSITORY, callers, kill_9, ledger, now, played, wait_until
+from tests.running import HIDDEN, PATIENCE_S, REPOSITORY, callers, kill_9, ledger, now, played, server_pid, wait_until
 from tests.studies import (
     COMPLETE,
     INVALID,
@@ -129,6 +129,7 @@ def ask_every_vendor(folder: Path) -> Study:
         documents=6,
         runs=2,
         extraction_model=MODELS["anthropic"],
+        settings={"allow_substitution": True},
     ) as study:
         study.variables |= study.vendor.vertex_env()
         study.run_to_its_end("speeches")
@@ -183,11 +184,39 @@ def lose_a_model_half_way(folder: Path) -> Lost:
         return Lost(study, first, second, standing, seen_at, mended_at, probes, page, starter.output)
 
 
+def kill_all_while_a_model_is_left_alone(folder: Path) -> tuple[Study, list[int]]:
+    """Kill starter, caller and server in a quarantine; run again, and mend the model while that is still in force."""
+    with Study(
+        folder,
+        vendor={"down": {SCRIBE: "connection"}},
+        rules={"quarantine_duration": QUARANTINE_S},
+        models=[SCRIBE],
+        documents=6,
+        runs=2,
+    ) as study:
+        starter = study.start("speeches")
+        wait_until(lambda: quarantined(study), "the model is left alone")
+        server = server_pid(study.projects_dir)
+        assert server is not None
+        kill_9(starter.pid, *callers(study.projects_dir), server)
+        starter.kill()
+        asked = [len(study.wire(SCRIBE, "request"))]
+        starter = study.start("speeches")
+        wait_until(lambda: "waiting: " in starter.output, "it says what it waits for")
+        assert quarantined(study)
+        asked.append(len(study.wire(SCRIBE, "request")))
+        study.vendor.control(down={})
+        assert starter.wait() == COMPLETE, starter.output
+        return study, asked
+
+
 def quarantined(study: Study, after: dict[str, Any] | None = None) -> dict[str, Any] | None:
     """Return what is told of the model if it is left alone, and has been for another reason than ``after``."""
-    (told,) = [model for model in study.tell("models", "--json") if model["model"] == SCRIBE]
-    is_news = after is None or told["since"] != after["since"]
-    return told if told["status"] == "quarantined" and is_news else None
+    for told in study.tell("models", "--json"):
+        is_news = after is None or told["since"] != after["since"]
+        if told["model"] == SCRIBE and told["status"] == "quarantined" and is_news:
+            return told
+    return None
 
 
 async def models_page(study: Study, profile: Path) -> str:
@@ -240,12 +269,25 @@ def substitute(settings: dict[str, Any], code: int, folder: Path) -> Study:
         vendor={"answers_as": {SCRIBE: "scribe-lite"}},
         rules={"models": {SCRIBE: PRICED, CLERK: PRICED}},
         models=[SCRIBE, CLERK],
-        documents=3,
+        documents=2,
         runs=1,
         settings=settings,
     ) as study:
         study.run("speeches", code=code)
         return study
+
+
+def learn_that_it_was_no_substitution(folder: Path) -> tuple[Study, str]:
+    """Run into refusals of answers until the session pauses; then say in models.yaml that the other name is right."""
+    with Study(
+        folder, vendor={"answers_as": {SCRIBE: "scribe-lite"}}, models=[SCRIBE], documents=6, runs=2, concurrency=2
+    ) as study:
+        said = study.run("speeches", code=PAUSED).output
+        assert len(study.wire(SCRIBE, "answer")) < 12, "it went on paying for answers that it refused"
+        study.rule({"models": {SCRIBE: {"answers_as": ["scribe-lite"]}}})
+        study.run_to_its_end("speeches")
+        study.run("speeches")
+        return study, said
 
 
 def change_the_version(folder: Path) -> tuple[Study, list[str]]:
@@ -274,15 +316,17 @@ def ask_whom_the_policy_forbids(folder: Path) -> tuple[Study, str]:
         return study, study.run("speeches", code=INVALID).output
 
 
-SCENES = {
+SCENES: dict[str, Callable[[Path], Any]] = {
     "model lost": lose_a_model_half_way,
     "real": read_the_real_experiment,
     "vendors": ask_every_vendor,
+    "all killed": kill_all_while_a_model_is_left_alone,
     "version": change_the_version,
     "in doubt": lose_answers_on_their_way,
     "fallback": fall_back,
     "substitution refused": partial(substitute, {}, PARTIAL),
     "substitution allowed": partial(substitute, {"allow_substitution": True}, COMPLETE),
+    "no substitution": learn_that_it_was_no_substitution,
     "policy": ask_whom_the_policy_forbids,
 }
 Scenes = dict[str, Future[Any]]
@@ -364,7 +408,13 @@ def test_through_each_vendors_adapter_every_gap_is_named_and_nothing_is_answered
     assert versions == {f"{MODELS[form].partition('/')[2]}-2026-01-01"}
 
 
-@pytest.mark.parametrize("form", MODELS)
+WITHOUT_THINKING = pytest.mark.xfail(
+    strict=True, reason="of a reply that Google held back, what was cached and what was thought is not counted"
+)
+EACH = [pytest.param(form, marks=WITHOUT_THINKING if "gemini" in model else ()) for form, model in MODELS.items()]
+
+
+@pytest.mark.parametrize("form", EACH)
 def test_what_a_session_cost_is_each_vendors_own_bill_to_the_cent(form: str, scenes: Scenes) -> None:
     study = scenes["vendors"].result()
     (told,) = [
@@ -372,16 +422,18 @@ def test_what_a_session_cost_is_each_vendors_own_bill_to_the_cent(form: str, sce
     ]
     answers, faults = study.wire(MODELS[form], "answer"), study.wire(MODELS[form], "fault")
     counted = [entry for entry in answers if entry.fault not in UNREADABLE]
+    # what another model answered has that one's price, which only a vendor can tell that states what it charged
+    known = [entry for entry in counted if entry.fault != "wrong_model" or form == "openrouter"]
     price = price_of(MODELS[form], prices())
     assert price is not None
-    (bill,) = bills(counted).values()
-    assert len({entry.fault for entry in counted}) > 3, "hardly any odd answer was paid for"
+    assert len({entry.fault for entry in known}) > 3, "hardly any odd answer was paid for"
+    ((tokens,), (bill,)) = bills(counted).values(), bills(known).values()
     assert told["cost_usd"] == pytest.approx(price.cost_usd(bill), abs=1e-9)
-    assert (told["prompt_tokens"], told["completion_tokens"]) == (bill.prompt_tokens, bill.completion_tokens)
+    assert (told["prompt_tokens"], told["completion_tokens"]) == (tokens.prompt_tokens, tokens.completion_tokens)
     # what nobody can tell is counted: replies without a readable count, errors that came as answers, what was cut off
-    assert told["calls"] - told["unpriced"] == len(counted)
+    assert told["calls"] - told["unpriced"] == len(known)
     errors_as_answers = sum(entry.fault == "error_in_200" for entry in faults)
-    assert 0 <= told["unpriced"] - (len(answers) - len(counted)) <= errors_as_answers
+    assert 0 <= told["unpriced"] - (len(answers) - len(known)) <= errors_as_answers
     assert told["unanswered"] == sum(entry.fault in CUT_OFF for entry in faults) + hung(study, MODELS[form])
     assert told["in_doubt"] == 0
 
@@ -411,7 +463,7 @@ def test_the_report_tells_the_same_cost_and_how_many_calls_are_not_in_it(scenes:
     study = scenes["vendors"].result()
     told = study.tell("cost", "--by", "model,purpose", "--format", "json")
     known, unpriced = sum(group["cost_usd"] for group in told), sum(group["unpriced"] for group in told)
-    assert f"In all at least {known:.4f} USD; of {unpriced} calls no price is known." in study.report("Cost")
+    assert f"In all at least {known:.2f} USD; of {unpriced} calls no price is known." in study.report("Cost")
     assert f"{sum(group['unanswered'] for group in told)} calls cut off before an answer came" in study.report("Cost")
 
 
@@ -476,6 +528,12 @@ def test_the_models_page_in_the_web_ui_says_how_it_is(scenes: Scenes) -> None:
     assert "then a single call tries it again" in page
 
 
+def test_that_a_model_is_left_alone_outlives_every_process(scenes: Scenes) -> None:
+    study, (before, after) = scenes["all killed"].result()
+    assert before == after
+    assert len(study.wire(SCRIBE, "answer")) == len(study.rows()) == 12
+
+
 def at(entry: Entry) -> datetime:
     return datetime.fromisoformat(entry.at)
 
@@ -496,7 +554,7 @@ def test_a_fallback_serves_an_analysis_only_as_the_experiment_says_and_is_seen_e
     assert len(study.wire(READER, "request")) == 3
 
 
-def test_an_answer_of_another_model_is_refused_and_named_and_paid_for(scenes: Scenes) -> None:
+def test_an_answer_of_another_model_is_refused_and_named_and_never_priced_as_its_own(scenes: Scenes) -> None:
     study = scenes["substitution refused"].result()
     refused = [row for row in study.rows() if row["model_requested"] == SCRIBE]
     assert {row["status"] for row in refused} == {"parked"}
@@ -504,10 +562,20 @@ def test_an_answer_of_another_model_is_refused_and_named_and_paid_for(scenes: Sc
     assert {row["status"] for row in study.rows() if row["model_requested"] == CLERK} == {"scored"}
     assert unnamed_gaps(study) == []
     (told,) = study.tell("errors", "--format", "json")
-    assert (told["class"], told["model"], told["count"], told["outcomes"]["parked"]) == ("substitution", SCRIBE, 3, 3)
-    assert len(study.wire(SCRIBE, "request")) == 3
-    cost = sum(group["cost_usd"] for group in study.tell("cost", "--format", "json"))
-    assert cost == pytest.approx(study.vendor.cost_usd({SCRIBE: PRICE, CLERK: PRICE}), abs=1e-9)
+    assert (told["class"], told["model"], told["count"], told["outcomes"]["parked"]) == ("substitution", SCRIBE, 2, 2)
+    assert len(study.wire(SCRIBE, "request")) == 2
+    costs = {group["model"]: group for group in study.tell("cost", "--by", "model", "--format", "json")}
+    assert (costs[SCRIBE]["cost_usd"], costs[SCRIBE]["unpriced"]) == (None, 2), "it has no price of that other model"
+    bill = study.vendor.billed()[CLERK]
+    assert costs[CLERK]["cost_usd"] == pytest.approx(Price(**PRICE).cost_usd(bill), abs=1e-9)
+
+
+def test_answers_under_a_name_that_models_yaml_comes_to_allow_are_used_and_not_paid_for_again(scenes: Scenes) -> None:
+    study, said = scenes["no substitution"].result()
+    assert f"scribe-lite answered in place of {SCRIBE}" in said
+    assert "answers_as: [scribe-lite]" in said
+    assert set(ledger(study.session, study.vendor).check().billed.values()) == {1}
+    assert {row["status"] for row in study.rows()} == {"scored"}
 
 
 def test_where_the_experiment_allows_it_another_models_answer_counts_and_is_told_of(scenes: Scenes) -> None:

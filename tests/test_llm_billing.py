@@ -50,7 +50,7 @@ def used(prompt: int | None, completion: int | None, cached: int | None, reasoni
         (OPENAI, used(100, 30, 40, 7)),
         (ANTHROPIC, used(100, 30, 40, None)),
         (GEMINI, used(100, 30, 40, 7)),
-        (BLOCKED_GEMINI, used(100, None, None, None)),
+        (BLOCKED_GEMINI, used(100, 0, None, None)),
         (THINKING_GEMINI, used(100, 7, None, 7)),
         (OLLAMA, used(100, 30, None, None)),
         (BEDROCK, used(100, 30, None, None)),
@@ -87,23 +87,33 @@ def test_a_vendor_that_tells_its_cost_is_believed_and_others_are_not() -> None:
     assert cost_told("openai", "", header, proxied=False) is None
 
 
+def test_with_a_vendor_key_of_ones_own_that_vendors_bill_is_part_of_the_cost() -> None:
+    def told(**stated: Any) -> tuple[float, str] | None:
+        return cost_told("openrouter", json.dumps({"usage": stated}), {}, proxied=False)
+
+    own_key = told(cost=0.5, is_byok=True, cost_details={"upstream_inference_cost": 0.9})
+    assert own_key == (1.4, "openrouter: usage.cost and upstream_inference_cost of its answer")
+    assert told(cost=0, is_byok=True, cost_details={"upstream_inference_cost": None}) is None
+    assert told(cost=0.05, is_byok=True) is None
+    theirs = told(cost=0.5, is_byok=False, cost_details={"upstream_inference_cost": 0.5})
+    assert theirs == (0.5, "openrouter: usage.cost of its answer")
+
+
 def test_the_figure_told_comes_first_then_our_own_price_then_the_table() -> None:
     usage = used(100, 30, 40, None)
     own = Price(input_usd=0.01, output_usd=0.1, cached_input_usd=0.001)
 
     def cost(**more: Any) -> tuple[float | None, str | None]:
-        known: dict[str, Any] = {"told": None, "own": None, "table": TABLE, "reckoned_usd": None}
+        known: dict[str, Any] = {"told": None, "own": None, "table": TABLE}
         found = bill(usage, ("m",), "openai", **{**known, **more})
         return found.cost_usd, found.price_source
 
     assert cost(told=(2.0, "the vendor"), own=own) == (2.0, "the vendor")
-    by_own, source = cost(own=own, reckoned_usd=9.0)
+    by_own, source = cost(own=own)
     assert by_own == pytest.approx(60 * 0.01 + 40 * 0.001 + 30 * 0.1)
     assert source is not None
     assert source.startswith("models.yaml ")
     assert cost(own=Price(input_usd=0.01, output_usd=0.1))[0] == pytest.approx(100 * 0.01 + 30 * 0.1)
-    assert cost(reckoned_usd=0.75)[0] == 0.75
-    assert cost(reckoned_usd=0.0)[0] == 0.5  # LiteLLM's zero for a version that it does not know
     by_table, source = cost()
     assert by_table == 0.5
     assert source is not None
@@ -112,8 +122,10 @@ def test_the_figure_told_comes_first_then_our_own_price_then_the_table() -> None
 
 def test_what_is_not_counted_or_not_priced_has_no_cost() -> None:
     own = Price(input_usd=0.01, output_usd=0.1)
-    known: dict[str, Any] = {"told": None, "table": TABLE, "reckoned_usd": 0.0}
+    known: dict[str, Any] = {"told": None, "table": TABLE}
     assert bill(Usage(), ("m",), "openai", own=own, **known).cost_usd is None
     unpriced = bill(used(1, 1, None, None), ("another",), "openai", own=None, **known)
     assert (unpriced.cost_usd, unpriced.price_source) == (None, None)
     assert unpriced.usage.prompt_tokens == 1
+    untold = bill(used(100, None, None, None), ("m",), "openai", own=own, **known)
+    assert (untold.cost_usd, untold.price_source) == (None, None)

@@ -8,7 +8,16 @@ from typing import get_args
 import pytest
 
 from discernus.llm import errors
-from discernus.llm.errors import LONGEST_BODY, CallFailed, ErrorClass, Reply, classify, kind_of, retry_after_s
+from discernus.llm.errors import (
+    LONGEST_BODY,
+    CallFailed,
+    Circumstances,
+    ErrorClass,
+    Reply,
+    classify,
+    kind_of,
+    retry_after_s,
+)
 from discernus.llm.secrets import redact
 
 GEMINI_RATE_LIMIT = {
@@ -36,6 +45,12 @@ def failed(status: int, body: object = "", **headers: str) -> CallFailed:
         (400, {"error": {"message": "temperature must be below 2"}}, "bad_request", "permanent"),
         (400, {"error": {"code": "context_length_exceeded"}}, "context_too_long", "recoverable"),
         (400, {"error": {"message": "prompt is too long: 250000 tokens > 200000"}}, "context_too_long", "recoverable"),
+        (
+            400,
+            {"error": {"message": "input length and `max_tokens` exceed context limit: 196000 + 20000 > 200000"}},
+            "context_too_long",
+            "recoverable",
+        ),
         (400, {"error": {"code": "content_policy_violation"}}, "refusal", "recoverable"),
         (400, {"error": {"message": "Your credit balance is too low"}}, "quota", "permanent"),
         (400, {"error": {"message": "API key not valid. Please pass a valid API key."}}, "authentication", "permanent"),
@@ -86,6 +101,7 @@ def failed(status: int, body: object = "", **headers: str) -> CallFailed:
         ),
         (429, {"error": {"message": "Too many tokens, please wait before trying again."}}, "rate_limit", "transient"),
         (429, {"error": {"details": [{"quotaId": "GenerateRequestsPerDayPerProject"}]}}, "quota", "permanent"),
+        (499, {"error": {"message": "The operation was cancelled.", "code": 499}}, "server_error", "transient"),
         (500, "", "server_error", "transient"),
         (500, {"error": "model requires more system memory (9 GiB) than is available"}, "memory_error", "recoverable"),
         (502, "", "server_error", "transient"),
@@ -102,6 +118,21 @@ def failed(status: int, body: object = "", **headers: str) -> CallFailed:
 def test_a_failure_is_classified_by_status_and_body(status: int, body: object, error_class: str, kind: str) -> None:
     failure = failed(status, body)
     assert (failure.error_class, failure.kind) == (error_class, kind)
+
+
+@pytest.mark.parametrize(
+    ("wait", "error_class"),
+    [("8.64s", "rate_limit"), ("7m12s", "rate_limit"), ("2h24m0s", "quota"), ("a while", "quota")],
+)
+def test_a_rolling_limit_of_a_day_is_waited_for_where_it_names_a_short_wait(wait: str, error_class: str) -> None:
+    words = f"Rate limit reached for gpt-4o on requests per day (RPD): Limit 10000. Please try again in {wait}."
+    assert failed(429, {"error": {"message": words}}).error_class == error_class
+
+
+def test_googles_limit_of_a_day_names_some_seconds_and_ends_at_midnight_all_the_same() -> None:
+    details = [{"violations": [{"quotaId": "GenerateRequestsPerDayPerProjectPerModel-FreeTier"}]}]
+    body = {"error": {"message": "You exceeded your current quota. Please retry in 13.9s.", "details": details}}
+    assert failed(429, body).error_class == "quota"
 
 
 def test_waiting_for_a_limit_uses_up_no_attempt_and_everything_else_does() -> None:
@@ -200,6 +231,19 @@ def test_a_time_out_and_a_broken_connection_have_no_status_and_are_known_all_the
     assert classify(ConnectionRefusedError("refused"), "m", sent=False).error_class == "connection_error"
     assert classify(MemoryError(), "m").error_class == "memory_error"
     assert classify(RuntimeError("?"), "m").error_class == "unknown_error"
+
+
+@pytest.mark.parametrize(
+    ("latency", "told"),
+    [
+        ({"latency_ms": 300_021.0}, "no answer within 300 s;"),
+        ({"latency_ms": 1_480.0}, "no answer within 1.5 s;"),
+        ({}, "no answer in the time allowed;"),
+    ],
+)
+def test_a_time_out_says_how_long_was_waited(latency: Circumstances, told: str) -> None:
+    message = classify(TimeoutError(), "m", sent=True, **latency).message
+    assert message.startswith(f"model 'm' gave no answer: timeout: {told} it is tried again")
 
 
 def test_a_message_says_what_happened_to_what_and_what_next() -> None:

@@ -4,8 +4,11 @@ import asyncio
 import json
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -294,6 +297,55 @@ async def test_a_connection_that_breaks_is_never_silently_asked_again(vendor: Ve
     assert len(vendor.bodies) == 1
 
 
+@pytest.fixture
+def other_transport(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have LiteLLM use the transport that its own variable chooses, for all clients that it makes meanwhile."""
+    gateway.warm_up()
+    clients = import_module("litellm").in_memory_llm_clients_cache
+    clients.flush_cache()
+    monkeypatch.setenv("DISABLE_AIOHTTP_TRANSPORT", "True")
+    yield
+    clients.flush_cache()
+
+
+@pytest.mark.parametrize(
+    ("model", "body"),
+    [
+        ("openai/gpt-4o-mini", openai_answer()),
+        ("anthropic/claude-sonnet-4-5-20250929", ANTHROPIC_ANSWER),
+        ("gemini/gemini-2.5-flash", GEMINI_ANSWER),
+    ],
+)
+async def test_the_wire_is_watched_whichever_transport_the_environment_chooses(
+    vendor: Vendor, other_transport: None, model: str, body: dict[str, Any]
+) -> None:
+    vendor.reply = says(200, body)
+    answer = await gateway.complete(ask(model), idempotency_key="key-1")
+    assert answer.response_as_received == json.dumps(body)
+    assert answer.usage.prompt_tokens is not None
+    assert answer.cost_usd is not None
+    assert answer.marks == ()
+    vendor.reply = cuts_off
+    failed = await failure(ask(model))
+    assert (failed.error_class, failed.sent, len(vendor.bodies)) == ("connection_error", True, 2)
+    vendor.reply = says(429, {"error": {"message": "slowly"}}, {"retry-after": "7"})
+    assert (await failure(ask(model))).retry_after_s == 7
+
+
+async def test_an_answer_that_came_past_the_wire_is_kept_and_says_so(
+    vendor: Vendor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway.warm_up()
+    monkeypatch.setattr(wire, "_current", ContextVar("nobody looks", default=None))
+    monkeypatch.setattr(wire, "watched", lambda: nullcontext(wire.Exchange()))
+    with capture_logs() as lines:
+        answer = await gateway.complete(ask(), idempotency_key="key-1")
+    assert answer.text == '{"hope": 0.5}'
+    assert answer.marks == ("unwatched",)
+    assert (answer.usage.prompt_tokens, answer.cost_usd) == (None, None)
+    assert [line["log_level"] for line in lines if line["event"] == "answer_not_seen_on_the_wire"] == ["warning"]
+
+
 async def test_a_422_that_names_a_field_is_not_sent_again_without_it(vendor: Vendor) -> None:
     vendor.reply = says(422, {"detail": [{"loc": ["body", "seed"], "msg": "extra fields not permitted"}]})
     failed = await failure(ask(seed=3))
@@ -443,6 +495,33 @@ async def test_a_price_in_models_yaml_wins_over_the_table_for_answers_and_failur
     other = await gateway.complete(ask(), idempotency_key="key-1")
     assert other.cost_usd == pytest.approx(1000 * 0.003 + 200 * 0.002)
     assert other.price_source != answer.price_source
+
+
+async def test_a_substitute_is_priced_as_itself_and_by_no_price_of_the_model_asked_for(
+    vendor: Vendor, tmp_path: Path
+) -> None:
+    vendor.reply = says(200, openai_answer())
+    answer = await gateway.complete(ask("openai/gpt-4o"), idempotency_key="key-1")
+    assert answer.substituted
+    assert answer.cost_usd == pytest.approx(PAID_USD)
+    assert answer.price_source is not None
+    assert answer.price_source.startswith("litellm 1.106.2 gpt-4o-mini")
+    (tmp_path / "models.yaml").write_text(
+        "models:\n  openai/gpt-4o:\n    input_cost_per_token: 0.001\n    output_cost_per_token: 0.002\n"
+    )
+    gateway.configure(Settings(projects_dir=tmp_path))
+    again = await gateway.complete(ask("openai/gpt-4o"), idempotency_key="key-1")
+    assert (again.cost_usd, again.price_source) == (answer.cost_usd, answer.price_source)
+    vendor.reply = says(200, openai_answer(model="nobody-knows-it"))
+    unknown = await gateway.complete(ask("openai/gpt-4o"), idempotency_key="key-1")
+    assert (unknown.substituted, unknown.cost_usd, unknown.price_source) == (True, None, None)
+
+
+async def test_an_answer_whose_own_tokens_nobody_counted_has_no_cost(vendor: Vendor) -> None:
+    vendor.reply = says(200, openai_answer(usage={"prompt_tokens": 1000}))
+    answer = await gateway.complete(ask(), idempotency_key="key-1")
+    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (1000, None)
+    assert (answer.cost_usd, answer.price_source) == (None, None)
 
 
 async def test_a_failed_call_leaves_what_was_sent_and_how_long_it_took(vendor: Vendor) -> None:

@@ -1,6 +1,8 @@
 """Calls through a LiteLLM proxy: how they are addressed, and what is made of what the proxy tells of itself."""
 
+import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -41,6 +43,9 @@ class Proxy:
         self.asked: list[tuple[str, dict[str, Any], dict[str, str]]] = []
 
     async def handle(self, request: web.Request) -> web.Response:
+        if request.method == "GET":
+            alive = request.path == "/health/liveliness"
+            return web.json_response("I'm alive!" if alive else "not found", status=200 if alive else 404)
         body = await request.json()
         self.asked.append((request.path, body, {name.lower(): value for name, value in request.headers.items()}))
         if self.error is not None:
@@ -237,3 +242,30 @@ async def test_the_offline_model_needs_no_proxy(lab: Proxy) -> None:
     answer = await gateway.complete(request, idempotency_key="key-1")
     assert json.loads(answer.text)["hope"] is not None
     assert lab.asked == []
+
+
+@pytest.mark.parametrize(
+    ("fallbacks", "went"), [("1", True), ("0", False), ("", False), ("None", False), (None, False)]
+)
+def test_what_a_proxy_did_is_judged_by_its_record_as_by_its_headers(fallbacks: str | None, went: bool) -> None:
+    headers = {} if fallbacks is None else {"x-litellm-attempted-fallbacks": fallbacks}
+    assert proxy.fell_back(headers) is proxy.went_elsewhere(proxy.told(headers)) is went
+    assert not proxy.went_elsewhere({})
+
+
+# whether there is a proxy at all
+
+
+async def test_a_proxy_that_is_up_is_reachable_by_any_form_of_its_address(lab: Proxy) -> None:
+    for address in (lab.address, f"{lab.address}/", f"{lab.address}/v1"):
+        assert await asyncio.to_thread(proxy.reachable, address) is None
+
+
+async def test_what_is_not_there_or_no_proxy_is_named_with_its_address(lab: Proxy) -> None:
+    nowhere = "http://127.0.0.1:9"
+    assert re.fullmatch(
+        rf"no proxy answers at {nowhere}: Connection refused; start it, or correct .+", proxy.reachable(nowhere) or ""
+    )
+    other = await asyncio.to_thread(proxy.reachable, f"{lab.address}/nothing")
+    assert other is not None
+    assert "what answers there is no LiteLLM proxy (status 404 for /health/liveliness)" in other

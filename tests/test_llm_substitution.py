@@ -112,3 +112,43 @@ def test_a_vendors_own_other_name_is_right_where_models_yaml_says_so() -> None:
     assert is_other_model("openai/house-model", "llama-3-8b.Q4_K_M.gguf")
     assert not is_other_model("openai/house-model", "llama-3-8b.Q4_K_M.gguf", ("llama-3-8b.Q4_K_M.gguf",))
     assert not is_other_model("openai/house-model", "house-model", ("llama-3-8b.Q4_K_M.gguf",))
+
+
+@pytest.mark.parametrize(
+    ("requested", "answered"),
+    [
+        ("azure/gpt-4o-eu", "gpt-4o-2024-11-20"),
+        ("azure/gpt-4o-prod", "gpt-4o-2024-11-20"),
+        ("azure/team-gpt-4o-mini-eu", "gpt-4o-mini-2024-07-18"),
+        ("azure/gpt4o", "gpt-4o-2024-11-20"),
+        ("azure/gpt-35-turbo", "gpt-3.5-turbo-0125"),
+        ("azure/gpt-4-1", "gpt-4.1-2025-04-14"),
+        ("azure/gpt-4o-2024-05-13-eu", "gpt-4o-2024-05-13"),
+        ("azure/gpt-4o-eu-v2", "gpt-4o-2024-11-20"),
+        ("hosted_vllm/llama-3.1-8b-instruct-awq", "meta-llama/Llama-3.1-8B-Instruct"),
+    ],
+)
+def test_an_operators_words_about_a_model_make_no_other_of_it(requested: str, answered: str) -> None:
+    assert not is_other_model(requested, answered)
+
+
+@pytest.mark.parametrize(
+    ("requested", "answered"),
+    [
+        ("azure/gpt-4o-mini", "gpt-4o-2024-08-06"),
+        ("azure/gpt-4o-mini-eu", "gpt-4o-2024-08-06"),
+        ("azure/gpt-4o-eu", "gpt-4o-mini-2024-07-18"),
+        ("azure/gpt-4-1", "gpt-4-0613"),
+        ("azure/gpt-4-32k", "gpt-4-0613"),
+        ("azure/gpt-4o-2024-05-13-eu", "gpt-4o-2024-08-06"),
+        ("azure/gpt-4o-eu-2024-05-13", "gpt-4o-2024-08-06"),
+        ("hosted_vllm/llama-3.1-70b", "meta-llama/Llama-3.1"),
+        ("openai/gpt-4o-eu", "gpt-4o-2024-11-20"),
+    ],
+)
+def test_a_size_a_variant_or_a_date_makes_another_model_whoever_names_it(requested: str, answered: str) -> None:
+    assert is_other_model(requested, answered)
+
+
+def test_where_models_yaml_says_which_names_are_right_an_operators_words_prove_nothing() -> None:
+    assert is_other_model("azure/gpt-4o-eu", "gpt-4o-2024-11-20", ("phi-4",))

@@ -6,7 +6,7 @@ from html import unescape
 import pytest
 
 from discernus.llm.validation import marks
-from discernus.sanitising import clean_html, plain
+from discernus.sanitising import plain
 
 ANSWER = json.dumps({f"dimension_{number}_score": number / 60 for number in range(60)}, indent=1)
 HOSTILE = (
@@ -77,20 +77,10 @@ def test_no_text_and_a_filter_are_noticed() -> None:
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_what_would_act_in_a_browser_is_noticed_and_never_shown(text: str) -> None:
+def test_what_would_act_in_a_browser_is_noticed_and_acts_no_more_as_plain_text(text: str) -> None:
     within = json.dumps({"hope_score": 0.5, "evidence": f"before {text} after"})
     assert found(within) == ("active_content",)
-    shown = clean_html(f"<p>before {text} after</p>")
-    assert found(shown) == ()
-    assert "before" in shown
-    assert "evil.example" not in shown
-    assert "alert" not in shown
-
-
-def test_html_keeps_its_text_its_form_and_its_links() -> None:
-    assert clean_html("<h2>Hope</h2><ul><li>3 &lt; 5</li></ul>") == "<h2>Hope</h2><ul><li>3 &lt; 5</li></ul>"
-    assert 'href="https://example.org/a"' in clean_html('<a href="https://example.org/a">there</a>')
-    assert clean_html("<p>see <img src='https://tracker.example/1.png'>here</p>") == "<p>see here</p>"
+    assert "<" not in plain(text)
 
 
 def test_plain_text_is_shown_as_it_is_and_acts_nowhere() -> None:

@@ -117,7 +117,7 @@ def test_one_model_is_explained_with_its_history_and_what_can_be_done(
     assert "Not answered: 3 × server_error." in text
     assert "median 13.0 s, 90th percentile 14.0 s" in text
     assert "left alone for 120 s after 3 failures in a row" in text
-    assert "Fallbacks for extraction: gemini/gemini-2.5-flash, then gemini/gemini-2.5-pro." in text
+    assert "Fallbacks" not in text, "those of models.yaml are the installation's, and no model's own"
     assert [number for number in (1, 2, 3) if f"for the {number}. time" in text] == [1, 2, 3]
 
 
@@ -145,6 +145,44 @@ def test_a_limit_that_says_nothing_or_makes_no_sense_is_refused(
     with pytest.raises(CommandError) as refused:
         command.limit_model(settings, FLASH, **limits, clear=clear, as_json=False)
     assert refused.value.code == INVALID
+
+
+def limited(settings: Settings, model: str, *, clear: bool = False) -> int:
+    """Limit a model to three calls in flight, or lift that."""
+    none = {"requests_per_minute": None, "tokens_per_minute": None}
+    return command.limit_model(settings, model, **none, in_flight=None if clear else 3, clear=clear, as_json=True)
+
+
+def listed(settings: Settings, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    capsys.readouterr()
+    assert command.list_models(settings, as_json=True) == 0
+    return [json.loads(line)["model"] for line in capsys.readouterr().out.splitlines()]
+
+
+def test_a_name_that_nothing_knows_is_not_limited(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(CommandError, match=f"did you mean {FLASH}") as refused:
+        limited(settings, "gemni/gemini-2.5-flsh")
+    assert refused.value.code == INVALID
+    with pytest.raises(CommandError, match="no model 'hosted_vllm/lab-3' was ever called, and no experiment names it"):
+        limited(settings, "hosted_vllm/lab-3")
+    with pytest.raises(CommandError, match="never called"):
+        limited(settings, "openai/gpt-4o", clear=True)
+    assert listed(settings, capsys) == [FLASH, PRO]
+
+
+def test_a_model_that_was_never_called_is_limited_by_a_name_that_is_known_and_forgotten_with_its_limit(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    experiment = settings.projects_dir / "bench/experiments/speeches/experiment.md"
+    experiment.parent.mkdir(parents=True)
+    experiment.write_text("---\nmodels: [hosted_vllm/lab-7]\n---\n")
+    for model in ("hosted_vllm/lab-7", "openai/gpt-4o"):
+        assert limited(settings, model) == 0
+        assert model in listed(settings, capsys)
+        assert limited(settings, model, clear=True) == 0
+        assert model not in listed(settings, capsys)
+    assert limited(settings, FLASH) == limited(settings, FLASH, clear=True) == 0
+    assert FLASH in listed(settings, capsys), "what was called stays"
 
 
 def test_a_reset_lets_calls_go_out_again(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:

@@ -41,8 +41,8 @@ settings = Settings(projects_dir=projects)
 (projects / f"ready-{me}").touch()
 while not (projects / "go").exists():
     time.sleep(0.001)
-prepared = prepare(settings, definition)
-chosen = choose(settings, folder, definition, prepared, JsonLines(), new=False, overridden=False)
+preparing = lambda: prepare(settings, definition)
+chosen = choose(settings, folder, definition, preparing, JsonLines(), new=False, overridden=False)
 print("CHOSEN", chosen.session.facts.session, chosen.fresh, chosen.session.facts.store, flush=True)
 """
 
@@ -75,8 +75,15 @@ class Author:
         settings = Settings(projects_dir=self.projects)
         self.said.lines.clear()
         definition = read_definition(self.folder, **given)
-        prepared = prepare(settings, definition)
-        return choose(settings, self.folder, definition, prepared, self.said, new=new, overridden=overridden)
+        return choose(
+            settings,
+            self.folder,
+            definition,
+            lambda: prepare(settings, definition),
+            self.said,
+            new=new,
+            overridden=overridden,
+        )
 
     def edits(self, file: str, old: str, new: str) -> None:
         path = self.folder / file
@@ -250,7 +257,7 @@ def test_a_file_that_changes_while_it_is_frozen_opens_no_session(author: Author)
     settings = Settings(projects_dir=author.projects)
     prepared = prepare(settings, definition)
     with pytest.raises(InvalidDefinition, match="changed while it was being frozen"):
-        choose(settings, author.folder, definition, prepared, Said(), new=False, overridden=False)
+        choose(settings, author.folder, definition, lambda: prepared, Said(), new=False, overridden=False)
     assert author.sessions == []
 
 

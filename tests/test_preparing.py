@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from discernus.experiments.definition import Definition, read_definition
 from discernus.sessions.budgets import Account, set_budget
 from discernus.sessions.session import Session
 from discernus.settings import Settings
+from discernus.stages.estimate import Range
 from tests.stand_ins import opened
 
 FLASH, PRO = "gemini/gemini-2.5-flash", "gemini/gemini-2.5-pro"
@@ -96,6 +98,10 @@ def test_timeouts_of_models_are_those_of_models_yaml(tmp_path: Path) -> None:
     assert prepare(settings, definition).timeouts_s() == {"openai/scribe": 20.0}
 
 
+def unwrapped(lines: list[str]) -> str:
+    return " ".join(lines).replace("\n ", "")
+
+
 def settings_of(session: Session) -> Settings:
     return Settings(projects_dir=session.folder.parents[4])
 
@@ -105,7 +111,7 @@ def test_a_budget_is_warned_of_once_when_it_is_nearly_used_up(tmp_path: Path) ->
     found = budgeted(settings_of(session), session)
     assert found.binds
     assert found.news(1.59) == []
-    assert found.news(1.6) == [f"warning: 80% of the session budget of 2.00 USD ({session.name}) is spent"]
+    assert found.news(1.6) == [f"warning: 80 % of the session budget of 2.00 USD ({session.name}) is spent"]
     assert found.news(1.9) == []
 
 
@@ -127,7 +133,31 @@ def test_a_session_that_will_cost_more_than_is_left_is_warned_of_before_it_begin
     estimate = foresee(settings, session.definition, prepared).estimate
     said = budgeted(settings, session).foreseen(estimate, 0.0)
     assert len(said) == 1
-    assert "the session will pause there" in said[0]
+    assert "0.0010 USD are left of the session budget of 0.0010 USD (0.0000 spent)" in unwrapped(said)
+    assert f"a single call may cost up to {estimate.dearest_call_usd:.4f}; the session pauses" in unwrapped(said)
+    assert all(len(line) <= 80 for line in said[0].splitlines())
+
+
+def test_a_budget_that_covers_the_projection_and_not_one_call_is_warned_of(tmp_path: Path) -> None:
+    session = opened(tmp_path, models=["openai/gpt-4o"], settings={"budget_usd": 0.1})
+    settings = settings_of(session)
+    estimate = foresee(settings, session.definition, prepare(settings, session.definition)).estimate
+    assert estimate.usd is not None
+    assert estimate.dearest_call_usd is not None
+    assert estimate.usd.likely < 0.1 < estimate.dearest_call_usd < 0.17
+    said = unwrapped(budgeted(settings, session).foreseen(estimate, 0.0))
+    assert "the session pauses before such a call. Raise the budget to at least 0.17" in said
+    found = budgeted(settings, session)
+    found.budgets = found.budgets.model_copy(update={"sessions_usd": {session.name: 0.4}})
+    slowed = unwrapped(found.foreseen(estimate, 0.0))
+    assert slowed.startswith("note: 0.4000 USD are left of the session budget of 0.40 USD")
+    assert "no more than 2 calls at once" in slowed
+    less = unwrapped(found.foreseen(estimate, 0.4 - estimate.dearest_call_usd - 0.0001))
+    assert "a single call may cost" not in less
+    found.budgets = found.budgets.model_copy(update={"sessions_usd": {session.name: 400.0}})
+    assert found.foreseen(estimate, 0.0) == []
+    few = replace(estimate, usd=Range(300, 401, 500))
+    assert "less than the session will probably take; it pauses once" in unwrapped(found.foreseen(few, 0.0))
 
 
 def test_a_budget_cannot_hold_back_a_model_of_unknown_price_and_says_so(tmp_path: Path) -> None:
@@ -135,4 +165,5 @@ def test_a_budget_cannot_hold_back_a_model_of_unknown_price_and_says_so(tmp_path
     settings = settings_of(session)
     estimate = foresee(settings, session.definition, prepare(settings, session.definition)).estimate
     said = budgeted(settings, session).foreseen(estimate, 0.0)
-    assert said == ["warning: no budget can hold back openai/scribe, of unknown price: state it in models.yaml"]
+    expected = "warning: no budget can hold back openai/scribe, of unknown price: state it in models.yaml"
+    assert unwrapped(said) == expected

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cli.looking import status
 from discernus.llm.calls import Usage
 from discernus.llm.errors import CallFailed
 from discernus.sessions import layout
@@ -23,6 +24,7 @@ from discernus.sessions.owners import HOST, Owner
 from discernus.sessions.progress import ProgressReader, Standing
 from discernus.sessions.session import Session
 from discernus.sessions.store import LocalStore
+from discernus.settings import Settings
 from discernus.stages.calculation import calculate
 from discernus.stages.records import session_records
 from discernus.stages.sealing import seal
@@ -259,6 +261,32 @@ def test_limits_are_told_in_words_while_calls_are_made(ledger: Ledger) -> None:
     )
     calculate(ledger.session)
     assert ledger.read().limits == ()
+
+
+def test_a_time_is_told_only_where_the_vendor_told_it(ledger: Ledger) -> None:
+    ledger.leave(Call(1), "refused")
+    assert "tried again" not in ledger.read().waiting_for
+
+
+def test_the_list_of_sessions_says_what_each_waits_for(ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> None:
+    until = datetime.now(UTC) + timedelta(hours=1)
+    ledger.session.note_waiting(GPT, f"{GPT} failed 3 times in a row, and is tried again", until)
+    assert status(Settings(projects_dir=ledger.projects), None, as_json=False) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert f"    waiting: {GPT} failed 3 times in a row, and is tried again (until" in lines[2]
+    assert max(map(len, lines[:4])) <= 80
+
+
+def test_a_model_that_closes_again_and_again_is_kept_each_time_and_once(ledger: Ledger) -> None:
+    now = datetime.now(UTC)
+    for reason, until in [("first", now), ("second", now + timedelta(hours=1)), ("the same", now + timedelta(hours=2))]:
+        ledger.session.note_waiting(GPT, reason, until)
+    ledger.session.note_waiting("b/c", "another's", now)
+    assert [(one.model, one.reason) for one in ledger.session.closures()] == [
+        (GPT, "first"),
+        (GPT, "second"),
+        ("b/c", "another's"),
+    ]
 
 
 def test_models_that_take_no_calls_are_what_is_waited_for(ledger: Ledger) -> None:

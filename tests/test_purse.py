@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,9 +18,9 @@ def test_without_an_allowance_everything_is_affordable() -> None:
 
 def test_a_call_in_flight_counts_at_its_worst_until_it_has_come_back() -> None:
     purse = Purse(1.0)
-    purse.reserve(0.6)
+    purse.reserve(1, 0.6)
     assert not purse.affords(0.5)
-    purse.settle(0.6, 0.1, reused=False)
+    purse.settle(1, "analyse/1", 0.1)
     assert purse.affords(0.9)
     assert not purse.affords(0.91)
 
@@ -27,8 +28,8 @@ def test_a_call_in_flight_counts_at_its_worst_until_it_has_come_back() -> None:
 def test_what_was_paid_before_counts_as_spent_but_not_against_the_allowance() -> None:
     purse = Purse(1.0)
     purse.remember(5.0)
-    purse.reserve(0.2)
-    purse.settle(0.2, 0.2, reused=True)
+    purse.reserve(1, 0.2)
+    purse.settle(1, "analyse/1", 0.2, reused=True)
     assert purse.affords(1.0)
     assert (purse.spent_usd, purse.fresh_usd) == (5.2, 0.0)
 
@@ -38,14 +39,41 @@ def test_calls_that_cost_no_more_than_their_worst_never_overdraw_a_purse(
     calls: list[tuple[float, float]], allowance: float
 ) -> None:
     purse = Purse(allowance)
-    in_flight: list[tuple[float, float]] = []
-    for worst, share in calls:
+    in_flight: list[tuple[int, float]] = []
+    for number, (worst, share) in enumerate(calls):
         if purse.affords(worst):
-            purse.reserve(worst)
-            in_flight.append((worst, worst * share))
+            purse.reserve(number, worst)
+            in_flight.append((number, worst * share))
         if len(in_flight) > 3:
-            purse.settle(*in_flight.pop(0), reused=False)
+            done, cost = in_flight.pop(0)
+            purse.settle(done, f"analyse/{done}", cost)
         assert purse.fresh_usd <= allowance + 1e-6
+
+
+def test_a_call_of_unknown_price_sets_aside_as_much_as_the_dearest_has_cost() -> None:
+    purse = Purse(1.0)
+    purse.reserve(1, None)
+    assert not purse.affords(1.0)
+    purse.settle(1, "analyse/1", 0.3)
+    purse.reserve(2, None)
+    assert purse.affords(0.4)
+    assert not purse.affords(0.41)
+
+
+def test_what_costs_nothing_is_affordable_even_where_more_was_spent_than_allowed() -> None:
+    purse = Purse(0.1)
+    purse.reserve(1, 0.1)
+    purse.settle(1, "analyse/1", 0.2)
+    assert purse.affords(0.0)
+    assert not purse.affords(None)
+
+
+def test_a_call_that_is_looked_up_again_is_counted_once() -> None:
+    purse = Purse(1.0)
+    for reused, cost in [(False, 0.2), (True, 0.2), (False, 0.5)]:  # the last one: it was tried again, and paid for
+        purse.reserve(1, 0.2)
+        purse.settle(1, "analyse/1", cost, in_doubt=1, reused=reused)
+    assert (purse.spent_usd, purse.fresh_usd) == (pytest.approx(0.7), pytest.approx(0.7))
 
 
 def test_nothing_is_given_before_something_is_granted() -> None:
@@ -55,6 +83,18 @@ def test_nothing_is_given_before_something_is_granted() -> None:
     money.grant(2.5)
     assert money.give(0, 0.1, 1.0)
     assert money.of(0) == 0.5
+
+
+def test_a_batch_that_has_overspent_is_given_something_beyond_that_or_told_no() -> None:
+    money = Allowance(0.0)
+    money.grant(1.0)
+    money.begin(0)
+    assert money.give(0, 0.1, 0.2)
+    money.note(0, fresh_usd=0.5, spent_usd=0.5)
+    assert money.give(0, 0.1, 0.2)
+    assert money.of(0) == pytest.approx(0.7)
+    money.note(0, fresh_usd=1.2, spent_usd=1.2)
+    assert not money.give(0, 0.0, 0.0)
 
 
 def test_a_batch_that_ends_leaves_to_the_others_what_it_did_not_spend() -> None:

@@ -10,7 +10,8 @@ from discernus.experiments.corpus import Document
 from discernus.experiments.experiment import Experiment, Hypothesis
 from discernus.experiments.framework import Contract, ContractField, DerivedMetric, Dimension, Framework, Variant
 from discernus.reports.analysis_page import analysis_page
-from discernus.reports.data import CallInDoubt, ModelCost, ParkedAnalysis, ReportData, SessionFile
+from discernus.reports.data import CallInDoubt, ModelCost, ParkedAnalysis, ReportData, SessionFile, StandIn
+from discernus.reports.markdown import percent
 from discernus.reports.quotes import verify
 from discernus.reports.records import AnalysisRecord
 from discernus.reports.report import final_report
@@ -105,6 +106,47 @@ def cells(text: str, first: str) -> list[str]:
 def test_the_same_session_gives_the_same_report() -> None:
     shuffled = replace(data(), records=tuple(reversed(data().records)))
     assert final_report(data()) == final_report(data()) == final_report(shuffled)
+
+
+def test_what_was_asked_of_each_model_is_told_with_what_never_reached_it() -> None:
+    asked = {"parameters": {"seed": 3, "temperature": 0.2}}
+    first = [record.model_copy(update={**asked, "dropped_parameters": ("seed",)}) for record in records("a/one")]
+    second = [record.model_copy(update=asked) for record in records("b/two")]
+    report = final_report(data(records=tuple(first + second)))
+    run = section(report, "What was run")
+    assert "- a/one: seed 3, temperature 0.2; not sent, since its vendor does not take it: seed" in run
+    assert "- b/two: seed 3, temperature 0.2\n" in run
+    assert "- c/three" not in run
+    limits = section(report, "Limitations")
+    assert "- a/one was not asked with seed in 6 analyses, since its vendor does not take it." in limits
+    assert "b/two" not in limits
+    assert "- vendor/model-1: the defaults of its vendor" in section(final_report(data()), "What was run")
+
+
+def test_a_model_that_read_nothing_is_not_said_to_have_analysed_and_has_no_table_of_dashes() -> None:
+    nothing = {"status": "parked", "scores": {}, "derived": {}, "labels": {}, "evidence": {}, "call": None}
+    parked = tuple(record.model_copy(update=nothing) for record in records("vendor/model-1"))
+    report = final_report(data(records=parked, status="partial"))
+    assert "each of 3 documents was to be analysed 2 times by vendor/model-1" in report
+    assert "No analysis gave a score." in section(report, "Dimensions")
+    assert "| hope" not in section(report, "Dimensions")
+    others = (StandIn("analysis", "vendor/model-1", "b/two", 6, 6, {"timeout": 6}),)
+    by_another = tuple(record.model_copy(update={"model_asked": "b/two"}) for record in records("vendor/model-1"))
+    limits = section(final_report(data(records=by_another, stand_ins=others)), "Limitations")
+    assert "It has no figures of its own." in limits
+    assert "rest on the others" not in limits
+
+
+def test_the_first_lines_say_how_many_answers_lack_some_scores() -> None:
+    whole, *rest = records("vendor/model-1")
+    some = whole.model_copy(update={"status": "partial"})
+    report = final_report(data(records=(some, *rest)))
+    assert "has its answer. 1 of 6 planned analyses lack some scores: see *Gaps*." in report.partition("## ")[0]
+    assert "lack some" not in final_report(data())
+
+
+def test_a_share_is_never_rounded_up() -> None:
+    assert [percent(share) for share in (0.999, 0.29, 0.888, 1.0)] == ["99 %", "29 %", "88 %", "100 %"]
 
 
 def test_the_report_repeats_that_it_is_sample_material_and_what_was_run() -> None:

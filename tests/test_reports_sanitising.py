@@ -178,6 +178,15 @@ def test_text_that_is_nothing_but_text_stays_readable_in_the_file_itself() -> No
         assert text(plain) == plain
 
 
+def test_no_address_becomes_a_link_and_no_dollars_a_formula() -> None:
+    assert (
+        text("see https://evil.example or WWW.evil.example") == "see https:&#47;/evil.example or WWW&#46;evil.example"
+    )
+    assert text("$x$ costs 5") == "&#36;x&#36; costs 5"
+    assert text("zero\u200bwidth\ufeff") == "zero\ufffdwidth\ufffd"
+    assert text("a / b: c") == "a / b: c"
+
+
 def test_a_terminal_is_told_nothing_and_no_line_is_turned_around() -> None:
     shown = text("red\x1b[31m\x07 back\u202e\u2066 \x9b2J")
     assert shown == "red\ufffd&#91;31m\ufffd back\ufffd\ufffd \ufffd2J"

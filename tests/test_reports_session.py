@@ -240,6 +240,16 @@ async def test_a_substitution_that_was_allowed_counts_for_who_answered(tmp_path:
     assert "**Another model answered than the one that was asked**" in _page(report, tmp_path, 2)
 
 
+async def test_an_answer_that_models_yaml_has_since_released_is_nobodys_but_the_models_own(tmp_path: Path) -> None:
+    study = Study(tmp_path, runs=1, allow_substitution=True)
+    await study.read(1, Speaker(scores(0.9), model_answered=OTHER, substituted=True))
+    (study.projects / "models.yaml").write_text(f"models:\n  {MODEL}: {{answers_as: [{OTHER}]}}\n")
+    report = study.report()
+    assert "in place of" not in report
+    assert "substitution" not in section(report, "What went wrong, and what was done")
+    assert [row["substituted"] for row in study.rows()][:1] == ["false"]
+
+
 async def test_a_substitution_that_was_refused_gives_no_score_and_is_named(tmp_path: Path) -> None:
     study = Study(tmp_path, runs=1)
     await study.read(1, Speaker(scores(0.1)))
@@ -313,6 +323,21 @@ async def test_failures_are_counted_with_what_came_of_them_and_the_share_that_wa
     )
 
 
+async def test_each_quarantine_that_was_met_is_told_with_when_the_model_answered_again(tmp_path: Path) -> None:
+    study = Study(tmp_path)
+    study.session.note_waiting(MODEL, "it failed 3 times in a row", datetime.now(UTC) + timedelta(hours=1))
+    study.session.note_waiting(MODEL, "met by another call", datetime.now(UTC) + timedelta(minutes=5))
+    await study.read(1, Speaker(scores()))
+    study.session.note_waiting("openai/other", "it is overloaded", datetime.now(UTC) + timedelta(minutes=5))
+    found = section(study.report(), "What went wrong, and what was done")
+    assert re.search(r"\| quarantine +\| openai/gpt-4o \| answered again 1 +\| +1 \|", found)
+    assert re.search(r"\| quarantine +\| openai/other +\| did not answer again 1 +\| +1 \|", found)
+    told = r"- openai/gpt-4o took no calls from [\dT:-]+ \(UTC\) on, since it failed 3 times in a row; it answered"
+    assert re.search(told, found)
+    assert "since it is overloaded; it did not answer again." in found
+    assert "met by another call" not in found
+
+
 async def test_the_costs_hold_paid_failures_cached_and_reasoning_tokens_and_doubts_at_their_worst(
     tmp_path: Path,
 ) -> None:
@@ -330,7 +355,7 @@ async def test_the_costs_hold_paid_failures_cached_and_reasoning_tokens_and_doub
         "In all 0.7500 USD. 1 of these calls failed, and was billed all the same. Not in it: 1 call in doubt, at"
         in costs
     )
-    assert "2 calls cut off before an answer came, which a vendor may bill." in costs
+    assert "2 calls cut off before an answer came, which a vendor may bill, at most 0.3352 USD more." in costs
     assert f"- openai/gpt-4o: {source}" in costs
     doubted = section(study.report(), "Calls in doubt")
     assert re.search(r"\| 004 +\| openai/gpt-4o \| .* \| 0\.\d+ +\| attempt 1;", doubted)
@@ -363,8 +388,9 @@ async def test_a_models_file_that_cannot_be_read_stops_no_report_and_no_seal(tmp
 
 async def test_what_dominated_the_cost_is_said_for_the_next_study(tmp_path: Path) -> None:
     study = Study(tmp_path, runs=1)
-    await study.read(1, Speaker(scores(), cost_usd=0.5))
-    assert f"For the next study:\n\n- Analyses by {MODEL} took 100 % of the cost" in section(study.report(), "Cost")
+    usage = Usage(prompt_tokens=4000, completion_tokens=1000)
+    await study.read(1, Speaker(scores(), cost_usd=4000 * 2.5e-6 + 1000 * 1e-5, usage=usage))
+    assert "For the next study:\n\n- Of the cost, 50 % was for answers." in section(study.report(), "Cost")
 
 
 # circumstances

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from discernus.llm import models_file
 from discernus.llm.calls import ModelAnswer, ModelRequest
 from discernus.llm.errors import CallFailed
 from discernus.llm.gate import Closed
@@ -147,6 +148,37 @@ async def test_a_second_model_reads_the_answer_that_a_fallback_gave(tmp_path: Pa
     assert PROSE in model.asked[-1].messages[-1].content
 
 
+async def test_after_a_release_the_model_that_was_asked_for_is_tried_before_its_fallback(tmp_path: Path) -> None:
+    model = said_by({SCRIBE: failure("permission"), SECOND: failure("model_not_found")})
+    desk = Desk(tmp_path, model, fallback_models={SCRIBE: [SECOND]})
+    await desk.ask()
+    await desk.ask(fallback=1)
+    desk.session.release_parked()
+    model.says = [scores()]
+    assert (await desk.ask()).status == "answered"
+    assert [request.model for request in model.asked] == [SCRIBE, SECOND, SCRIBE]
+
+
+async def test_an_analysis_that_a_fallback_has_answered_is_not_paid_for_a_second_time(tmp_path: Path) -> None:
+    model = said_by({SCRIBE: scores(), SECOND: scores()})
+    desk = Desk(tmp_path, model, fallback_models={SCRIBE: [SECOND]})
+    assert (await desk.ask(fallback=1)).status == "answered"  # its own model was closed at that moment
+    desk.afresh()
+    asked = await desk.ask()
+    assert (asked.status, asked.falls_back) == ("parked", True)
+    assert (await desk.ask(fallback=1)).reused
+    assert [request.model for request in model.asked] == [SECOND]
+
+
+async def test_an_extra_reader_whose_key_has_expired_does_not_stop_what_was_named(tmp_path: Path) -> None:
+    model = said_by({SCRIBE: PROSE, READER: failure("timeout"), SECOND: failure("authentication")})
+    desk = Desk(tmp_path, model)
+    desk.session.__dict__["extraction_models"] = (READER, SECOND)
+    await desk.ask()
+    asked = await extract_by_model(desk.session, desk.calls, desk.settings, 1, 0, fallback=1)
+    assert asked.status == "parked"
+
+
 # who answered
 
 
@@ -157,6 +189,27 @@ async def test_a_substitute_is_kept_and_never_scored_in_silence(tmp_path: Path) 
     assert "another-model answered in place of openai/scribe" in asked.reason
     assert [one.error_class for one in desk.session.all_parked()] == ["substitution"]
     assert desk.session.store.exists(Call(1).response)
+
+
+async def test_a_substitute_that_models_yaml_knows_by_that_name_counts_at_no_cost(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, answering("another-model", substituted=True))
+    await desk.ask()
+    yaml = "models:\n  openai/scribe: {answers_as: [another-model]}\n"
+    desk.settings.models_path.write_text(yaml, encoding="utf-8")
+    models_file._read.cache_clear()  # a process that begins later reads it anew
+    desk.session.release_parked()
+    asked = await desk.ask()
+    assert (asked.status, asked.reused) == ("answered", True)
+
+
+async def test_no_more_is_paid_for_once_a_model_has_been_replaced_again_and_again(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, answering("another-model", substituted=True))
+    found = [await analyse(desk.session, desk.calls, desk.settings, number, 0) for number in (1, 2)]
+    assert [one.status for one in found] == ["parked", "parked"]
+    desk.session.__dict__["plan"] = [*desk.session.plan, desk.session.plan[0].model_copy(update={"number": 3})]
+    last = await analyse(desk.session, desk.calls, desk.settings, 3, 0)
+    assert last.status == "stop"
+    assert "answers_as" in last.reason
 
 
 async def test_a_substitute_counts_where_the_experiment_allows_it(tmp_path: Path) -> None:
@@ -183,6 +236,24 @@ async def test_without_a_pin_a_change_of_version_is_noted_and_stops_nobody(tmp_p
     assert (await desk.ask()).status == "answered"
     found = [(one.version, one.first, one.accepted) for one in versions(desk.session.store)]
     assert found == [("scribe-1", True, True), ("scribe-2", False, False)]
+
+
+async def test_a_session_begun_through_a_proxy_sends_nothing_past_it(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, Model(scores()))
+    desk.session.__dict__["facts"] = desk.session.facts.model_copy(update={"proxied": True})
+    asked = await desk.ask()
+    assert (asked.status, desk.model.asked) == ("stop", [])
+    assert "go through a proxy" in asked.reason
+    desk.settings = desk.settings.model_copy(update={"proxy_url": "http://127.0.0.1:4000"})
+    assert (await desk.ask()).status == "answered"
+
+
+async def test_a_version_that_waits_to_be_accepted_costs_no_further_call(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, answering("scribe-2"), pin_versions=True)
+    note_version(desk.session.store, SCRIBE, "scribe-1", "000")
+    note_version(desk.session.store, SCRIBE, "scribe-2", "002")
+    assert (await desk.ask()).status == "stop"
+    assert desk.session.store.names(layout.ARCHIVE) == []
 
 
 # the gate

@@ -374,7 +374,7 @@ def test_what_a_person_must_mend_pauses_and_the_same_command_goes_on(projects: P
         vendor.control(reset=True, at={str(vendor.stats()["requests"] + 2): "status_400"})
         partial = command(projects, "asked", **keys)
         assert partial.returncode == 3, partial.stdout
-        assert "\n2 of 3 analyses; 1 could not be had\nlast failure: model 'openai/scribe' " in partial.stdout
+        assert "\n2 of 3 analyses; 1 could not be had\n1 analysis parked, " in partial.stdout
         assert command(projects, "watch", "asked").returncode == 3
         rest = command(projects, "asked", **keys)
         assert rest.returncode == 0, rest.stdout

@@ -33,9 +33,13 @@ async def test_what_calls_wait_for_is_told(client: Client) -> None:
     closed = CLOSED.model_copy(update={"wait_s": 30.0})
     stubs = Stubs(outcomes={number: [closed] for number in range(1, 4)})
     async with session(client, stubs, analyses=3, concurrency=1, batch_size=1) as handle:
-        await until(lambda: len(stubs.calls) >= 1, "the model was found closed")
-        standing = await handle.query(ExperimentWorkflow.progress)
-        assert (standing.done, standing.parked) == (0, 0)
+
+        async def told() -> bool:
+            standing = await handle.query(ExperimentWorkflow.progress)
+            assert (standing.done, standing.parked) == (0, 0)
+            return standing.waiting == CLOSED.reason
+
+        await until(told, "it is told what is waited for")
         await handle.execute_update(ExperimentWorkflow.pause, "by hand")
 
 

@@ -77,18 +77,24 @@ class Allowance:
             self._ended_spent[index] = max(part.spent, self._ended_spent.get(index, 0.0))
 
     def give(self, index: int, needed_usd: float, wanted_usd: float) -> bool:
-        """Give a batch what it wants, or as much as is free; return False, and give nothing, if that is too little."""
-        free = self._free
-        if free + ROUNDING_USD < needed_usd or index not in self._parts:
+        """Give a batch what it wants, or as much as is free, beyond what it has spent; return False, and give nothing,
+        if that is too little."""
+        part = self._parts.get(index)
+        free = self._allowed - self.spent_usd - self.held_usd
+        if part is None or free + ROUNDING_USD < needed_usd:
             return False
-        self._parts[index].given += min(free, max(needed_usd, wanted_usd))
+        given = max(part.given, part.fresh) + min(max(0.0, free), max(needed_usd, wanted_usd))
+        if given <= part.given:
+            return False
+        part.given = given
         return True
+
+    @property
+    def batches(self) -> int:
+        """How many batches have begun and not ended."""
+        return len(self._parts)
 
     @property
     def held_usd(self) -> float:
         """What batches have been given and have not spent."""
         return sum(max(part.given, part.fresh) - part.fresh for part in self._parts.values())
-
-    @property
-    def _free(self) -> float:
-        return max(0.0, self._allowed - self.spent_usd - self.held_usd)

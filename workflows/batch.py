@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
+from collections.abc import Set
+from dataclasses import dataclass
 from datetime import timedelta
 
 from temporalio import workflow
@@ -43,6 +45,15 @@ LATEST_SENT = 3
 UNREADABLE = ExtractOutcome(next="unreadable", scored=0, dimensions=0)
 
 
+@dataclass(frozen=True, eq=False)
+class Waiter:
+    """A call that may go to any of these models in turn, those left out that are ``gone``."""
+
+    models: tuple[str, ...]
+    worst_usd: float | None
+    gone: Set[int] = frozenset()
+
+
 # Outside the sandbox, which would take a third of this workflow's time to guard a module whose imports a test guards.
 @workflow.defn(name="Batch", sandboxed=False, failure_exception_types=[Exception])
 class BatchWorkflow:
@@ -61,7 +72,7 @@ class BatchWorkflow:
         self._in_flight = 0  # calls that hold a slot
         self._of_model: Counter[str] = Counter()  # the same by model
         self._turns = 0  # calls that have come back, and words of the session: what may let something start
-        self._waiting = 0  # follow-up calls that wait for a slot; they go before new analyses
+        self._waiters: list[Waiter] = []  # follow-up calls that wait for a slot; they go before new analyses
         self._planned = 0
         self._done = 0
         self._parked = 0
@@ -70,8 +81,8 @@ class BatchWorkflow:
         self._unpriced = 0
         self._latest: deque[Scored] = deque(maxlen=LATEST_SENT)
         self._unreported = 0
-        self._wanted: list[float] = []  # what follow-up calls that wait may cost at worst
-        self._told_short: int | None = None  # with how many calls in flight the session was last told
+        self._told_short: tuple[int, float] | None = None  # calls in flight, and what was needed, when told last
+        self._told_shut: frozenset[str] = frozenset()  # the models that take no calls, as the session was told
 
     @workflow.run
     async def run(self, batch: Batch) -> BatchProgress:
@@ -99,7 +110,7 @@ class BatchWorkflow:
             while (place := self._next_start()) is not None:
                 analysis = self._todo[place]
                 del self._todo[place]
-                candidate = self._take(analysis, self._models(analysis), analysis.worst_usd)
+                candidate = self._take(analysis, Waiter(self._models(analysis), analysis.worst_usd))
                 self._unfinished += 1
                 settling = asyncio.create_task(self._settle(analysis, candidate))
                 settling.add_done_callback(self._settled)
@@ -117,10 +128,10 @@ class BatchWorkflow:
     async def _until_something_may_start(self) -> None:
         """Wait for a slot, for money, or for a model to take calls again."""
         while (self._todo or self._unfinished) and self._next_start() is None:
+            turns = self._turns  # before anything is told: what happens meanwhile is not to be missed
             await self._tell_if_short()
             opening = self._doors.next_opening(workflow.time())
             timeout = None if opening is None else timedelta(seconds=opening + policies.DOOR_GRACE_S)
-            turns = self._turns
             changed = workflow.wait_condition(
                 lambda turns=turns: (  # type: ignore[misc]
                     self._next_start() is not None or not (self._todo or self._unfinished) or self._turns > turns
@@ -134,7 +145,7 @@ class BatchWorkflow:
 
     def _next_start(self) -> int | None:
         """Return the place in the queue of the first analysis that may start now, None if none may."""
-        if not self._todo or self._waiting or self._in_flight >= self._slots:
+        if not self._todo or self._in_flight >= self._slots or self._ready():
             return None
         for place, analysis in enumerate(self._todo):
             if not self._purse.affords(analysis.worst_usd):
@@ -143,109 +154,108 @@ class BatchWorkflow:
                 return place
         return None
 
+    def _ready(self) -> list[Waiter]:
+        """Return the follow-up calls whose model takes calls: those of others hold up nothing."""
+        return [waiter for waiter in self._waiters if self._open(waiter.models, waiter.gone) is not None]
+
     def _models(self, analysis: Planned) -> tuple[str, ...]:
         return (analysis.model, *self._batch.start.fallbacks.get(analysis.model, ()))
 
-    def _open(self, models: tuple[str, ...], first: int = 0) -> int | None:
-        """Return the first of the candidates, from ``first`` on, that takes a call now."""
+    def _open(self, models: tuple[str, ...], gone: Set[int] = frozenset()) -> int | None:
+        """Return the first of the candidates that takes a call now, those that are ``gone`` left out."""
         now = workflow.time()
-        for candidate in range(first, len(models)):
-            model = models[candidate]
+        for candidate, model in enumerate(models):
+            if candidate in gone:
+                continue
             if self._doors.is_open(model, now) and self._of_model[model] < self._caps.get(model, self._slots):
                 return candidate
             if not self._doors.is_closed(model, now):
                 return None  # it is open, and merely busy: no reason for another model
         return None
 
-    def _take(self, analysis: Planned, models: tuple[str, ...], worst_usd: float, first: int = 0) -> int:
+    def _take(self, analysis: Planned, waiter: Waiter) -> int:
         """Take a slot for the first candidate that is open, and set aside what its call may cost."""
-        candidate = self._open(models, first)
+        candidate = self._open(waiter.models, waiter.gone)
         if candidate is None:
             raise RuntimeError(f"no model takes analysis {analysis.number} now")
         self._in_flight += 1
-        self._of_model[models[candidate]] += 1
-        self._doors.enter(models[candidate])
-        self._purse.reserve(worst_usd)
+        self._of_model[waiter.models[candidate]] += 1
+        self._doors.enter(waiter.models[candidate])
+        self._purse.reserve(analysis.number, waiter.worst_usd)
         return candidate
 
     def _settled(self, task: asyncio.Task[None]) -> None:
         self._unfinished -= 1
 
     async def _settle(self, analysis: Planned, candidate: int) -> None:
-        """Have one analysis answered and read; the slot of its first call is held already."""
-        models = self._models(analysis)
-        while True:
-            outcome = await self._ask_and_read(analysis, candidate)
-            if outcome is None:
-                return
-            if not (outcome.falls_back or outcome.status == "closed") or candidate + 1 >= len(models):
-                await self._put_aside(analysis, outcome)
-                return
-            following = await self._wait_for_slot(analysis, models, analysis.worst_usd, candidate + 1)
-            if following is None:
-                await self._put_aside(analysis, CallOutcome(status="closed"))
-                return
-            candidate = following
+        """Have one analysis answered and read; the slot of its first call is held already.
 
-    async def _ask_and_read(self, analysis: Planned, candidate: int) -> CallOutcome | None:
-        """Ask one candidate, read, ask again if need be; return None once it is done, else what was not had."""
+        A candidate that is closed leaves it to the next; where all are, it waits here for the first that opens.
+        """
         models = self._models(analysis)
-        for ask in range(policies.ASKS):
+        gone: set[int] = set()  # candidates that have given it up
+        ask = 0
+        while True:
             order = CallOrder(
                 key=self._batch.start.key, number=analysis.number, ask=ask, again=self._batch.again, fallback=candidate
             )
-            outcome = await self._call(ANALYSE, analysis, models[candidate], order, analysis.worst_usd)
-            if outcome.status != "answered":
-                return outcome
-            answer = Answer(number=analysis.number, ask=ask, fallback=candidate, final=ask == policies.ASKS - 1)
-            extracted = await self._extract(answer)
-            if extracted.next == "second_model" and self._batch.start.extraction_models:
-                second = await self._read_by_model(analysis, order)
-                if second.status in ("stop", "held", "closed") or (second.status == "parked" and second.passing):
-                    return second.model_copy(update={"falls_back": False})
-                extracted = await self._extract(answer.model_copy(update={"final": True}))
-            if extracted.next != "ask_again":
-                break
-            if await self._wait_for_slot(analysis, (models[candidate],), analysis.worst_usd) is None:
-                return CallOutcome(status="closed")
-        if extracted.next == "unreadable":
-            return CallOutcome(status="parked", reason="its answer could not be read")
-        self._done += 1
-        self._latest.append(Scored(number=analysis.number, label=analysis.label[:60], scores=extracted.scores))
-        await self._report()
-        return None
+            outcome = await self._call(ANALYSE, analysis, models[candidate], order)
+            if outcome.status == "answered":
+                read = await self._read(analysis, order)
+                if read is None:
+                    gone, ask = set(range(candidate)), ask + 1  # the same one is asked again, while it can be had
+                else:
+                    await self._put_down(analysis, read)
+                    return
+            elif outcome.falls_back and len(gone) + 1 < len(models):
+                gone.add(candidate)
+            elif outcome.status != "closed":
+                await self._put_aside(analysis, outcome)
+                return
+            before = candidate
+            candidate = await self._wait_for_slot(analysis, Waiter(models, analysis.worst_usd, gone))
+            ask = ask if candidate == before else 0
+
+    async def _read(self, analysis: Planned, asked: CallOrder) -> ExtractOutcome | CallOutcome | None:
+        """Read an answer, by a second model where rules cannot; None: it has to be asked for again."""
+        final = asked.ask == policies.ASKS - 1
+        answer = Answer(number=analysis.number, ask=asked.ask, fallback=asked.fallback, final=final)
+        extracted = await self._extract(answer)
+        if extracted.next == "second_model" and self._batch.start.extraction_models:
+            second = await self._read_by_model(analysis, asked)
+            if second.status in ("stop", "held") or (second.status == "parked" and second.passing):
+                return second
+            extracted = await self._extract(answer.model_copy(update={"final": True}))
+        return None if extracted.next == "ask_again" else extracted
 
     async def _read_by_model(self, analysis: Planned, asked: CallOrder) -> CallOutcome:
-        """Have a second model read the answer: the first of the list that can be had."""
+        """Have a second model read the answer: the first that takes calls, until one can or all have given it up."""
         models = self._batch.start.extraction_models
-        outcome = CallOutcome(status="closed")
-        first = 0
-        while first < len(models):
-            reader = await self._wait_for_slot(analysis, models, analysis.second_usd, first)
-            if reader is None:
-                return outcome
+        gone: set[int] = set()
+        while True:
+            reader = await self._wait_for_slot(analysis, Waiter(models, analysis.second_usd, gone))
             order = asked.model_copy(update={"fallback": reader, "source": asked.fallback})
-            outcome = await self._call(EXTRACT_BY_MODEL, analysis, models[reader], order, analysis.second_usd)
-            if not (outcome.falls_back or outcome.status == "closed"):
+            outcome = await self._call(EXTRACT_BY_MODEL, analysis, models[reader], order)
+            if outcome.status == "closed":
+                continue
+            gone.add(reader)
+            if not outcome.falls_back or len(gone) == len(models):
                 return outcome
-            first = reader + 1
-        return outcome
 
-    async def _call(
-        self, activity: str, analysis: Planned, model: str, order: CallOrder, worst_usd: float
-    ) -> CallOutcome:
+    async def _call(self, activity: str, analysis: Planned, model: str, order: CallOrder) -> CallOutcome:
         """Make one call in the slot that is held, and give the slot back."""
         start = self._batch.start
         source = f"/of-fallback-{order.source}" if order.source else ""
         fallback = f"/fallback-{order.fallback}" if order.fallback else ""
         ask = f"/ask-{order.ask}" if order.ask else ""
+        call = f"{activity}/{analysis.label}/{analysis.number:03d}{source}{fallback}{ask}"
         try:
             outcome: CallOutcome = await workflow.execute_activity(
                 activity,
                 order,
                 result_type=CallOutcome,
                 task_queue=f"{start.queue}/{model}",
-                activity_id=f"{activity}/{analysis.label}/{analysis.number:03d}{source}{fallback}{ask}",
+                activity_id=call,
                 start_to_close_timeout=timedelta(seconds=start.call_timeout_s + policies.CALL_GRACE_S),
                 heartbeat_timeout=policies.HEARTBEAT_TIMEOUT,
                 retry_policy=policies.CALL_RETRY,
@@ -258,18 +268,26 @@ class BatchWorkflow:
             self._in_flight -= 1
             self._turns += 1
             self._of_model[model] -= 1
-        cost_usd = (outcome.cost_usd or 0.0) + outcome.in_doubt * worst_usd
-        self._purse.settle(worst_usd, cost_usd, reused=outcome.reused)
-        if outcome.status == "closed":
-            self._doors.close(model, workflow.time() + outcome.wait_s, outcome.reason)
-        elif outcome.status == "held":
-            self._doors.leave(model)
-        else:
-            self._doors.open(model)
+        cost_usd = outcome.cost_usd or 0.0
+        self._purse.settle(analysis.number, call, cost_usd, in_doubt=outcome.in_doubt, reused=outcome.reused)
         if not outcome.reused:
-            self._cost_usd += outcome.cost_usd or 0.0
+            self._cost_usd += cost_usd
             self._unpriced += outcome.status == "answered" and outcome.cost_usd is None
+        await self._see_to_door(model, outcome)
         return outcome
+
+    async def _see_to_door(self, model: str, outcome: CallOutcome) -> None:
+        """Take note of whether the model takes calls, and let the session know if others do now than before."""
+        sent = outcome.status in ("answered", "parked") and not outcome.reused
+        if outcome.status == "closed":
+            self._doors.close(model, workflow.time(), outcome.wait_s, outcome.reason)
+        elif sent and (outcome.status == "answered" or outcome.cost_usd is not None):  # else it was parked unasked
+            self._doors.open(model)
+        else:
+            self._doors.leave(model)
+        if self._doors.shut != self._told_shut:
+            self._told_shut = self._doors.shut
+            await self._session().signal("batch_progress", self._progress())
 
     async def _extract(self, answer: Answer) -> ExtractOutcome:
         """Hand the answer in to be read, and return what it gave."""
@@ -297,31 +315,35 @@ class BatchWorkflow:
             for (_, read), outcome in zip(group, extracts.outcomes, strict=True):
                 read.set_result(outcome)
 
-    async def _wait_for_slot(
-        self, analysis: Planned, models: tuple[str, ...], worst_usd: float, first: int = 0
-    ) -> int | None:
-        """Take a slot for a follow-up call and return its candidate; None where every one of them is closed."""
-        self._waiting += 1
-        self._wanted.append(worst_usd)
+    async def _wait_for_slot(self, analysis: Planned, waiter: Waiter) -> int:
+        """Take a slot for a follow-up call once one of its candidates is open, and return which."""
+        self._waiters.append(waiter)
         try:
-            while True:  # several waiters may be woken for one slot
-                if all(self._doors.is_closed(model, workflow.time()) for model in models[first:]):
-                    return None
-                if self._may_follow(models, worst_usd, first):
-                    return self._take(analysis, models, worst_usd, first)
-                await self._tell_if_short()
+            while not self._may_follow(waiter):  # several waiters may be woken for one slot
                 turns = self._turns
-                await workflow.wait_condition(
-                    lambda turns=turns: self._may_follow(models, worst_usd, first) or self._turns > turns  # type: ignore[misc]
-                )
+                await self._tell_if_short()
+                await workflow.wait_condition(lambda turns=turns: self._may_follow(waiter) or self._turns > turns)  # type: ignore[misc]
+            return self._take(analysis, waiter)
         finally:
-            self._waiting -= 1
-            self._wanted.remove(worst_usd)
+            self._waiters.remove(waiter)
 
-    def _may_follow(self, models: tuple[str, ...], worst_usd: float, first: int) -> bool:
+    def _may_follow(self, waiter: Waiter) -> bool:
         return (
-            self._in_flight < self._slots and self._purse.affords(worst_usd) and self._open(models, first) is not None
+            self._in_flight < self._slots
+            and self._purse.affords(waiter.worst_usd)
+            and self._open(waiter.models, waiter.gone) is not None
         )
+
+    async def _put_down(self, analysis: Planned, read: ExtractOutcome | CallOutcome) -> None:
+        """Count an analysis as done, unless there was more to it."""
+        if isinstance(read, CallOutcome):
+            await self._put_aside(analysis, read)
+        elif read.next == "unreadable":
+            await self._put_aside(analysis, CallOutcome(status="parked", reason="its answer could not be read"))
+        else:
+            self._done += 1
+            self._latest.append(Scored(number=analysis.number, label=analysis.label[:60], scores=read.scores))
+            await self._report()
 
     async def _put_aside(self, analysis: Planned, outcome: CallOutcome) -> None:
         """Count it as parked; or take it up again later, if it was not the analysis that failed but the session."""
@@ -339,20 +361,30 @@ class BatchWorkflow:
 
     async def _tell_if_short(self) -> None:
         """Tell the session that money keeps the next call from being made; again once nothing is in flight."""
-        needed = min([*self._wanted, *(analysis.worst_usd for analysis in self._todo)], default=0.0)
-        told = self._told_short is not None and (self._told_short == 0 or self._in_flight > 0)
-        if told or not self._slots or self._purse.affords(needed):
+        needed = self._needed_usd()
+        if not self._slots or needed is None or self._purse.affords(needed):
             return
-        self._told_short = self._in_flight
+        if self._told_short is not None:
+            in_flight, told_usd = self._told_short
+            if self._in_flight or (not in_flight and needed >= told_usd):
+                return
+        self._told_short = self._in_flight, needed
+        left_usd = sum(self._purse.worst_of(analysis.worst_usd) for analysis in self._todo)
         short = Short(
             index=self._batch.index,
             needed_usd=needed,
-            wanted_usd=needed * 2 * self._slots,
+            wanted_usd=max(needed * 2 * self._slots, left_usd / policies.REPORTS_PER_BATCH),
             in_flight=self._in_flight,
             fresh_usd=self._purse.fresh_usd,
             spent_usd=self._purse.spent_usd,
         )
         await self._session().signal("short", short)
+
+    def _needed_usd(self) -> float | None:
+        """Return the least that is needed for a call that could be made but for the money; None if there is none."""
+        worst = [waiter.worst_usd for waiter in self._ready()]  # they go first
+        worst = worst or [one.worst_usd for one in self._todo if self._open(self._models(one)) is not None]
+        return min((self._purse.worst_of(usd) for usd in worst), default=None)
 
     async def _report(self) -> None:
         """Tell the session where this batch stands, a few times in its life rather than for every analysis."""
@@ -379,6 +411,6 @@ class BatchWorkflow:
             unpriced=self._unpriced,
             spent_usd=self._purse.spent_usd,
             fresh_usd=self._purse.fresh_usd,
-            waiting=self._doors.waiting(workflow.time()),
+            waiting=self._doors.waiting(),
             latest=tuple(self._latest),
         )

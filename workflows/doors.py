@@ -5,6 +5,9 @@ A model whose time is over is tried with a single call; only when that has come 
 
 from __future__ import annotations
 
+LONGEST_S = 300.0  # between two looks at a model that stays closed: each costs ten events of a history that must end
+PATIENT_TRIES = 3  # so many tries in vain before the waits grow
+
 
 class Doors:
     """The closed models of one batch. Times are seconds, of the workflow's own clock."""
@@ -13,16 +16,26 @@ class Doors:
         self._until: dict[str, float] = {}
         self._why: dict[str, str] = {}
         self._tried: set[str] = set()
+        self._in_vain: dict[str, int] = {}
 
-    def close(self, model: str, until: float, why: str) -> None:
-        """Let no call in until that time."""
-        self._until[model], self._why[model] = until, why
+    @property
+    def shut(self) -> frozenset[str]:
+        """The models that are closed, or were and have not let a call through since."""
+        return frozenset(self._until)
+
+    def close(self, model: str, now: float, wait_s: float, why: str) -> None:
+        """Let no call in for so long; longer and longer where one try after the other was in vain."""
+        if model in self._tried:
+            self._in_vain[model] = self._in_vain.get(model, 0) + 1
+        grown_s = 2.0 ** min(self._in_vain.get(model, 0) - PATIENT_TRIES, 20)
+        self._until[model], self._why[model] = now + max(wait_s, min(grown_s, LONGEST_S)), why
         self._tried.discard(model)
 
     def open(self, model: str) -> None:
         """A call has come back from the model: all may go in."""
         self._until.pop(model, None)
         self._why.pop(model, None)
+        self._in_vain.pop(model, None)
         self._tried.discard(model)
 
     def enter(self, model: str) -> None:
@@ -47,7 +60,6 @@ class Doors:
         left = [until - now for until in self._until.values() if until > now]
         return min(left, default=None)
 
-    def waiting(self, now: float) -> str:
-        """Return, in words, which models are closed and why; empty if none is."""
-        closed = [model for model in self._until if self.is_closed(model, now)]
-        return "; ".join(self._why[model] for model in closed)
+    def waiting(self) -> str:
+        """Return, in words, which models are shut and why; empty if none is."""
+        return "; ".join(self._why.values())

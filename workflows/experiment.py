@@ -46,10 +46,9 @@ with workflow.unsafe.imports_passed_through():  # pydantic models: validated by 
         Stopped,
     )
 from workflows import neighbours, policies
-from workflows.allowance import Allowance
+from workflows.funds import Funds
 from workflows.status import markdown, out_of_budget
 
-SMALLEST_CLAIM_USD = 1e-6
 REPEATED = (PROJECT, NOTE_STATUS, NOTE_SHARES)  # steps that are taken more than once
 STATUS = SearchAttributeKey.for_keyword("DiscernusStatus")
 
@@ -72,21 +71,21 @@ class ExperimentWorkflow:
         self._analysed = False
         self._broken: set[int] = set()
         self._limits: dict[str, ModelShare] = {}  # this session's part of each model's limits
-        self._allowance: Allowance | None = None  # where there is a budget to keep
-        self._short: dict[int, Short] = {}  # batches that wait for money
-        self._out_of_budget = False
+        self._attending: asyncio.Task[None]
+        self._funds = Funds(start, lambda: self._status == "running" and not self._analysed)
+        self._out_of_budget = False  # that is what the session is paused for
+        self._told: dict[int, Slots] = {}  # what each batch that runs was told last
+        self._noting = asyncio.Lock()
         self._agenda: deque[Stopped | ModelShare | Short | Grant] = deque()  # what signals have asked for
-        self._releasing: asyncio.Task[None] | None = None
-        self._claiming: asyncio.Task[None] | None = None
 
     @workflow.run
     async def run(self, start: SessionStart) -> SealOutcome:
         self._show()
         checked = Checked.model_validate(await self._step(PREFLIGHT, start.key, Checked))
-        if start.ledger is not None:
-            self._allowance = Allowance(checked.spent_usd, bounded=start.budgeted)
-            await self._claim(SMALLEST_CLAIM_USD)  # so that the ledger knows of us, whatever budget is set later
-        attending = asyncio.create_task(self._attend())
+        # what a reset has kept of these speaks of room that may be another's by now, and of batches that are no more
+        self._agenda = deque(item for item in self._agenda if not isinstance(item, Grant | Short))
+        await self._funds.open(checked.spent_usd)
+        self._attending = asyncio.create_task(self._attend())
         await self._join_models()
         self._stage = "analysis"
         self._show()
@@ -103,9 +102,9 @@ class ExperimentWorkflow:
                 f"batches {sorted(self._broken)} were ended from outside, twice; run the session again"
             )
         self._analysed = True
-        await attending
+        await self._attending
         await neighbours.leave_models(self._start)
-        await self._claim(0.0)
+        await self._funds.close()
         await tables
         for stage, activity in (("calculation", CALCULATE), ("synthesis", SYNTHESISE)):
             self._stage = stage
@@ -152,7 +151,7 @@ class ExperimentWorkflow:
     async def resume(self) -> Resumed:
         """Go on after a pause, whatever it was for."""
         await self._go_on()
-        await self._claim_for_short()  # what was claimed before may have been lost with its ledger
+        await self._funds.claim()  # what was claimed before may have been given back, or lost with its ledger
         return Resumed(status=self._status)
 
     @workflow.signal
@@ -204,94 +203,23 @@ class ExperimentWorkflow:
             return
         self._limits[share.model] = share
         self._show()
-        if self._running:
-            await self._tell_shares()
+        await self._tell_shares()
         await self._step(NOTE_SHARES, ShareNote(key=self._start.key, shares=tuple(self._limits.values())))
 
     async def _take_short(self, short: Short) -> None:
-        if self._allowance is None or short.index not in self._running:
-            return
-        self._allowance.note(short.index, short.fresh_usd, short.spent_usd)
-        self._short[short.index] = short
-        if not await self._serve_short():
-            await self._claim_for_short()
+        # it may be told before we have heard that its batch has started
+        if short.index in self._shares and await self._funds.take_short(short):
+            await self._tell_shares()
 
     async def _take_grant(self, grant: Grant) -> None:
-        if self._allowance is None:
-            return
-        await self._bind(bounded=grant.limit_usd is not None)
-        self._allowance.grant(grant.spent_usd + grant.room_usd)
-        served = await self._serve_short()
-        if served and self._out_of_budget:
-            await self._go_on()
-        needed = self._needed_at_least()
-        if needed and not served and grant.final:
-            self._out_of_budget = True
-            await self._pause(out_of_budget(grant, needed, self._start))
-
-    async def _bind(self, *, bounded: bool) -> None:
-        """Take note of whether a budget is in force: one may be set, or taken away, while the session runs."""
-        if self._allowance is None or self._allowance.bounded == bounded:
-            return
-        self._allowance.bounded = bounded
-        if bounded:
-            self._allowance.revoke()
-        else:
-            self._short.clear()
-        await self._tell_shares()
-        if not bounded and self._out_of_budget:
-            await self._go_on()
-
-    def _needed_at_least(self) -> float:
-        """Return what is needed for any call at all, while nothing moves for want of it; 0 while something does."""
-        short = self._short.values()
-        if len(self._short) < len(self._running) or any(one.in_flight for one in short):
-            return 0.0
-        return min((one.needed_usd for one in short), default=0.0)
-
-    async def _claim_for_short(self) -> None:
-        """Claim what the batches that wait for money want."""
-        if self._allowance is None or not self._short:
-            return
-        needed = self._needed_at_least()
-        await self._claim(
-            max(one.wanted_usd for one in self._short.values()),
-            least_usd=self._allowance.held_usd + needed if needed else 0.0,
-        )
-
-    async def _serve_short(self) -> bool:
-        """Give to the batches that wait for money what is free; return whether any got some."""
-        if self._allowance is None:
-            return False
-        got = [
-            index
-            for index, one in sorted(self._short.items())
-            if self._allowance.give(index, one.needed_usd, one.wanted_usd)
-        ]
-        for index in got:
-            del self._short[index]
-        if got:
+        changed = self._funds.take_grant(grant)
+        if changed:
             await self._tell_shares()
-        return bool(got)
-
-    async def _claim(self, more_usd: float, *, least_usd: float = 0.0) -> None:
-        """Ask the ledger for more room, of no use below ``least_usd``; with 0 give back all there is."""
-        if self._allowance is None or self._start.ledger is None:
-            return
-        heard = await neighbours.claim(
-            self._start.ledger,
-            spent_usd=self._allowance.spent_usd,
-            room_usd=self._allowance.unspent_usd + more_usd if more_usd else 0.0,
-            least_usd=least_usd,
-        )
-        if not heard and self._short:
-            self._claiming = asyncio.create_task(self._claim_later())
-
-    async def _claim_later(self) -> None:
-        """Claim again once the ledger may be back: without it nothing may be spent."""
-        await workflow.sleep(policies.LEDGER_AWAY)
-        if not self._analysed:
-            await self._claim_for_short()
+            if self._out_of_budget:
+                await self._go_on()
+        needed = self._funds.needed_usd()
+        if needed and not changed and grant.final and self._status == "running":
+            await self._pause(out_of_budget(grant, needed, self._start), for_money=True)
 
     async def _join_models(self) -> None:
         """Tell each model that this session is about to call it, and wait a little for its limits."""
@@ -301,65 +229,75 @@ class ExperimentWorkflow:
                 lambda: all(model in self._limits for model in reached), timeout=policies.JOINED_PATIENCE
             )
 
-    async def _release_room(self) -> None:
-        """Leave the room in the budgets to others once every call that was in flight at the pause has ended."""
-        await workflow.sleep(timedelta(seconds=self._start.call_timeout_s + policies.CALL_GRACE_S))
-        if self._status == "paused" and self._allowance is not None:
-            self._allowance.revoke()
-            await self._claim(0.0)
-
     def _waits_for(self) -> list[str]:
         """Return in words what calls wait for, over all batches that run."""
         waits = [self._batches[index].waiting for index in self._running if index in self._batches]
-        if self._short:
+        if self._funds.wanting:
             waits.append("room in the budget")
         return list(dict.fromkeys(wait for wait in waits if wait))
 
     async def _go_on(self) -> None:
-        if self._status != "paused":
-            return
-        self._status, self._reason, self._out_of_budget = "running", "", False
+        paused = self._status == "paused"
+        if paused:
+            self._status, self._reason, self._out_of_budget = "running", "", False
+            self._funds.keep()
         await self._note()  # first: calls that wait to be tried again look there
-        await neighbours.join_models(self._start)
-        await self._tell_shares()
-
-    async def _pause(self, reason: str) -> None:
-        if self._status == "paused":
+        if self._status != "running":  # paused again meanwhile
             return
-        self._status, self._reason = "paused", reason
+        if paused:
+            await neighbours.join_models(self._start)
+        await self._tell_shares(anyway=True)
+
+    async def _pause(self, reason: str, *, for_money: bool = False) -> None:
+        """Pause; money ends only a pause that was for money, and no other reason stands back behind that one."""
+        if self._status == "paused" and (for_money or not self._out_of_budget):
+            return
+        self._status, self._reason, self._out_of_budget = "paused", reason, for_money
         await self._tell_shares()
         await self._note()
+        if self._status != "paused":  # resumed meanwhile
+            return
         await neighbours.leave_models(self._start)  # its part of their limits is for others meanwhile
-        if self._allowance is not None and not self._out_of_budget:
-            self._releasing = asyncio.create_task(self._release_room())
+        if not self._out_of_budget:
+            self._funds.release_after(self._start.call_timeout_s + policies.CALL_GRACE_S)
 
     async def _run_batches(self, indices: list[int], *, again: bool = False) -> None:
         """Run these batches, a few at a time; each that ends hands its slots to those that remain."""
         waiting = deque(indices)
         ended: list[asyncio.Task[None]] = []
         while waiting or self._running:
-            while waiting and len(self._running) < self._window():
-                index = waiting.popleft()
-                among = min(self._window() - len(self._running), 1 + len(waiting))
-                self._shares[index] = -(-self._free_slots() // among)
-                await self._start_batch(index, again=again)
-                ended.append(asyncio.create_task(self._finish_batch(index)))
+            while waiting and len(self._shares) < self._window():
+                for index in self._allot(waiting):
+                    await self._start_batch(index, again=again)
+                    ended.append(asyncio.create_task(self._finish_batch(index)))
             before = len(self._running)
-            if self._free_slots():
-                await self._grow_shares()
+            self._grow_shares()
+            await self._tell_shares()
             await self._one_ends(before)
         await asyncio.gather(*ended)
 
+    def _allot(self, waiting: deque[int]) -> list[int]:
+        """Take off the queue as many batches as may run beside those that do, and share out the free slots."""
+        starting = []
+        while waiting and len(self._shares) < self._window():
+            index = waiting.popleft()
+            among = min(self._window() - len(self._shares), 1 + len(waiting))
+            self._shares[index] = -(-self._free_slots() // among)
+            starting.append(index)
+        return starting
+
     async def _one_ends(self, before: int) -> None:
-        await workflow.wait_condition(lambda: len(self._running) < before)
+        """Wait until a batch has ended, as long as somebody attends to those that run."""
+        await workflow.wait_condition(lambda: len(self._running) < before or self._attending.done())
+        if self._attending.done():
+            self._attending.result()
 
     async def _start_batch(self, index: int, *, again: bool) -> None:
         start = self._start
         first = index * start.batch_size + 1
         suffix = "-again" if again else ""
-        paused = self._status == "paused"
-        if self._allowance is not None:
-            self._allowance.begin(index)
+        self._funds.begin(index)
+        slots = self._told[index] = self._slots_of(index)
         handle = await workflow.start_child_workflow(
             "Batch",
             Batch(
@@ -367,15 +305,15 @@ class ExperimentWorkflow:
                 index=index,
                 first=first,
                 last=min(first + start.batch_size - 1, start.analyses),
-                slots=0 if paused else self._shares[index],
+                slots=slots.slots,
+                allowance_usd=slots.allowance_usd,
+                caps=slots.caps,
                 again=again,
                 report_every=max(
                     1,
                     min(start.batch_size, start.analyses) // policies.REPORTS_PER_BATCH,
                     start.analyses // policies.REPORTS_PER_SESSION,
                 ),
-                allowance_usd=self._allowance.of(index) if self._allowance is not None else None,
-                caps=self._caps(),
             ),
             result_type=BatchProgress,
             id=f"{workflow.info().workflow_id}/batch-{index + 1:03d}{suffix}",
@@ -385,8 +323,7 @@ class ExperimentWorkflow:
             static_summary=f"analyses {first}–{min(first + start.batch_size - 1, start.analyses)}",
         )
         self._running[index] = handle
-        if paused != (self._status == "paused"):  # it was told so while this batch was not there to hear it
-            await self._tell_shares()
+        await self._tell_shares()  # what has changed while this batch was not there to hear it
 
     async def _finish_batch(self, index: int) -> None:
         try:
@@ -396,41 +333,42 @@ class ExperimentWorkflow:
                 raise
             self._broken.add(index)
         finally:
-            del self._running[index], self._shares[index]
-            self._short.pop(index, None)
-            if self._allowance is not None:
-                self._allowance.end(index)
+            del self._running[index], self._shares[index], self._told[index]
+            self._funds.end(index)
 
-    def _caps(self) -> dict[str, int]:
-        """Return the most calls that one batch may have in flight by model, where a model's limits say so."""
-        batches = max(1, len(self._shares))
+    def _slots_of(self, index: int) -> Slots:
+        """Return the calls that a batch may have in flight, by model too where limits say so, and what they may
+        cost."""
         limited = {model: share.in_flight for model, share in self._limits.items() if share.in_flight is not None}
-        return {model: max(1, in_flight // batches) for model, in_flight in limited.items()}
+        return Slots(
+            slots=0 if self._status == "paused" else self._shares[index],
+            allowance_usd=self._funds.of(index),
+            caps={model: max(1, in_flight // len(self._shares)) for model, in_flight in limited.items()},
+        )
 
     def _free_slots(self) -> int:
         return self._start.concurrency - sum(self._shares.values())
 
-    async def _grow_shares(self) -> None:
+    def _grow_shares(self) -> None:
         """Hand what ended batches have left to those that run, the smallest share first; no share ever shrinks."""
-        for _ in range(self._free_slots()):
+        for _ in range(self._free_slots() if self._shares else 0):
             poorest = min(self._shares, key=lambda index: (self._shares[index], index))
             self._shares[poorest] += 1
-        await self._tell_shares()
 
-    async def _tell_shares(self) -> None:
-        """Tell each running batch its slots, all at once; in a paused session it has none."""
-        await asyncio.gather(*(self._tell(index, handle) for index, handle in self._running.items()))
+    async def _tell_shares(self, *, anyway: bool = False) -> None:
+        """Tell each running batch its slots if they have changed, all at once; in a paused session it has none."""
+        await asyncio.gather(*(self._tell(index, anyway=anyway) for index in self._running))
 
-    async def _tell(self, index: int, batch: workflow.ChildWorkflowHandle[Any, BatchProgress]) -> None:
-        slots = Slots(
-            slots=0 if self._status == "paused" else self._shares[index],
-            allowance_usd=self._allowance.of(index) if self._allowance is not None else None,
-            caps=self._caps(),
-        )
-        try:
-            await batch.signal("set_slots", slots)
-        except ApplicationError:  # it ended meanwhile
+    async def _tell(self, index: int, *, anyway: bool) -> None:
+        batch = self._running.get(index)
+        if batch is None:  # it ended meanwhile
             return
+        slots = self._slots_of(index)
+        if slots == self._told[index] and not anyway:
+            return
+        self._told[index] = slots
+        with suppress(ApplicationError):  # it ended meanwhile
+            await batch.signal("set_slots", slots)
 
     async def _keep_tables(self) -> None:
         """Let results.csv grow while analyses arrive: one writer at a time, and never more than a tenth of the time."""
@@ -456,10 +394,12 @@ class ExperimentWorkflow:
                 continue
 
     async def _note(self) -> None:
-        """Let the Web UI, the list of workflows and the store know the status."""
-        self._upsert_status()
-        self._show()
-        await self._step(NOTE_STATUS, StatusNote(key=self._start.key, status=self._status, reason=self._reason))
+        """Let the Web UI, the list of workflows and the store know the status: one note at a time, so that none that
+        took long to write overtakes a later one, and each says what holds then."""
+        async with self._noting:
+            self._upsert_status()
+            self._show()
+            await self._step(NOTE_STATUS, StatusNote(key=self._start.key, status=self._status, reason=self._reason))
 
     async def _step(self, activity: str, argument: Any, result_type: type | None = None) -> Any:
         return await workflow.execute_activity(
@@ -475,8 +415,7 @@ class ExperimentWorkflow:
 
     def _take(self, progress: BatchProgress) -> None:
         self._batches[progress.index] = progress
-        if self._allowance is not None:
-            self._allowance.note(progress.index, progress.fresh_usd, progress.spent_usd)
+        self._funds.note(progress)
         known = {scored.number for scored in self._latest}
         self._latest.extend(scored for scored in progress.latest if scored.number not in known)
         self._changed = True
@@ -486,7 +425,9 @@ class ExperimentWorkflow:
         return -(-self._start.analyses // self._start.batch_size)
 
     def _window(self) -> int:
-        return min(policies.BATCHES_AT_ONCE, self._start.concurrency)
+        """Return how many batches may run at once: each may make one call to a model at least."""
+        limits = [share.in_flight for share in self._limits.values() if share.in_flight is not None]
+        return max(1, min([policies.BATCHES_AT_ONCE, self._start.concurrency, *limits]))
 
     def _upsert_status(self) -> None:
         workflow.upsert_search_attributes([STATUS.value_set(self._status)])

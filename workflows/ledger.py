@@ -40,7 +40,7 @@ class LedgerWorkflow:
         self._stale = accounts is None  # the archives and the budgets have to be read before anything is granted
         self._claims: dict[str, Claim] = {}  # the latest of each session that is not answered yet
         self._told: dict[str, Grant] = {}
-        self._contested = False  # someone waits for room that another holds
+        self._contested = bool(self._accounts.waiting())  # someone waits for room that another holds
         self._looked = 0.0
 
     @workflow.run
@@ -155,8 +155,9 @@ def _is_news(grant: Grant, told: Grant | None) -> bool:
 
 
 def _is_bound_anew(grant: Grant, told: Grant | None) -> bool:
-    """Return whether a budget was set, or taken away, where there was none before, or one."""
-    return told is not None and (grant.limit_usd is None) != (told.limit_usd is None)
+    """Return whether a budget was set, or taken away, where there was none before, or one; so it may be for whom
+    nothing is known to have been told."""
+    return told is None or (grant.limit_usd is None) != (told.limit_usd is None)
 
 
 def markdown(project: str, accounts: tuple[LevelAccount, ...]) -> str:

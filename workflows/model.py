@@ -35,7 +35,8 @@ with workflow.unsafe.imports_passed_through():  # pydantic models: validated by 
 
 TOLD, WRITTEN, SEEN = "set with 'models limit'", "models.yaml", "the vendor's headers"
 MARGIN = 0.95  # of a limit is used: the server hands tasks out in lumps
-WORTH_SETTING = 0.02  # a rate that changes by less is left as it is
+WORTH_SETTING = 0.02  # a queue's rate that changes by less is left as it is
+WORTH_TELLING = 0.25  # a session only shows its rate, and each time it is told costs its history some ten events
 STEER_S = 10.0  # between two changes of a rate that only follow the tokens per call
 LOOK_S = 60.0  # how often to look, where several queues share a model, whether somebody takes calls off each
 SETTLING_IN_S = 120.0  # a session that has just joined may have a worker that is still starting
@@ -374,15 +375,15 @@ def _first_of(*given: ModelLimits) -> ModelLimits:
     )
 
 
-def _differ(one: float | None, other: float | None) -> bool:
+def _differ(one: float | None, other: float | None, by: float = WORTH_SETTING) -> bool:
     if one is None or other is None:
         return one is not other
-    return abs(one - other) > WORTH_SETTING * other
+    return abs(one - other) > by * other
 
 
 def _worth_telling(share: ModelShare, told: ModelShare) -> bool:
     same = (share.in_flight, share.source) == (told.in_flight, told.source)
-    return not same or _differ(share.calls_per_minute, told.calls_per_minute)
+    return not same or _differ(share.calls_per_minute, told.calls_per_minute, WORTH_TELLING)
 
 
 def _markdown(view: ModelView, health: Health) -> str:

@@ -34,7 +34,8 @@ READ_AT_ONCE = 6  # answers read in one local activity under load; its result st
 
 DOOR_GRACE_S = 0.05  # timers are kept in milliseconds; one that rings early would only ring again
 JOINED_PATIENCE = timedelta(seconds=5)  # so long a session waits for its part of a model's limits before it begins
-LEDGER_AWAY = timedelta(seconds=10)  # before a session asks again for room in the budget
+LEDGER_AWAY = timedelta(seconds=10)  # before a session asks again for room in the budget, doubled each time …
+LEDGER_AWAY_LONGEST = timedelta(minutes=5)  # … up to this, so that a ledger that was ended costs few events
 HELD = timedelta(seconds=1)  # before a call that met a pause is put back in the queue
 
 BATCH_SIZE = 150  # about 700 events and 0.2 MB of history; a batch that is reset repeats little

@@ -3,36 +3,52 @@
 from __future__ import annotations
 
 ROUNDING_USD = 1e-9
+UNKNOWN_USD = 0.01  # set aside for a call of unknown price before any has told its cost: without room none is made
 
 
 class Purse:
     """Amounts are US dollars; without an allowance everything is affordable.
 
     ``fresh_usd`` is what was spent since the batch was started, and what the allowance bounds; ``spent_usd`` counts
-    answers that were there before, too.
+    answers that were there before, too. A worst case that is None is not known.
     """
 
     def __init__(self, allowance_usd: float | None) -> None:
         self.allowance_usd = allowance_usd
         self.spent_usd = 0.0
         self.fresh_usd = 0.0
-        self.reserved_usd = 0.0
+        self._reserved: dict[int, float] = {}  # by analysis: each has one call in flight at most
+        self._counted: dict[str, tuple[float, int]] = {}  # cost and tries in doubt of each call, as counted already
+        self._dearest_usd = 0.0
 
-    def affords(self, worst_usd: float) -> bool:
-        """Return whether another call may be made that costs this at worst."""
-        if self.allowance_usd is None:
+    def worst_of(self, worst_usd: float | None) -> float:
+        """Return what to set aside for a call: where its worst case is not known, as much as the dearest has cost."""
+        return worst_usd if worst_usd is not None else self._dearest_usd or UNKNOWN_USD
+
+    def affords(self, worst_usd: float | None) -> bool:
+        """Return whether another call may be made that costs this at worst; one that costs nothing always may."""
+        worst_usd = self.worst_of(worst_usd)
+        if self.allowance_usd is None or not worst_usd:
             return True
-        return self.fresh_usd + self.reserved_usd + worst_usd <= self.allowance_usd + ROUNDING_USD
+        reserved_usd = sum(self._reserved.values())
+        return self.fresh_usd + reserved_usd + worst_usd <= self.allowance_usd + ROUNDING_USD
 
-    def reserve(self, worst_usd: float) -> None:
-        """Set aside what a call may cost at worst."""
-        self.reserved_usd += worst_usd
+    def reserve(self, number: int, worst_usd: float | None) -> None:
+        """Set aside what a call of this analysis may cost at worst."""
+        self._reserved[number] = self.worst_of(worst_usd)
 
-    def settle(self, worst_usd: float, cost_usd: float, *, reused: bool) -> None:
-        """Give back what was set aside for a call and count what it did cost."""
-        self.reserved_usd = max(0.0, self.reserved_usd - worst_usd)
-        self.spent_usd += cost_usd
-        self.fresh_usd += 0.0 if reused else cost_usd
+    def settle(self, number: int, call: str, cost_usd: float, *, in_doubt: int = 0, reused: bool = False) -> None:
+        """Give back what was set aside for an analysis, and count what its call did cost in all its tries.
+
+        Tries in doubt count at their worst. What was counted of the same call before is not counted again.
+        """
+        worst_usd = self._reserved.pop(number)
+        cost_before, doubt_before = self._counted.get(call, (0.0, 0))
+        self._counted[call] = max(cost_usd, cost_before), max(in_doubt, doubt_before)
+        self._dearest_usd = max(self._dearest_usd, cost_usd)
+        more_usd = max(0.0, cost_usd - cost_before) + max(0, in_doubt - doubt_before) * worst_usd
+        self.spent_usd += more_usd
+        self.fresh_usd += 0.0 if reused else more_usd
 
     def remember(self, cost_usd: float) -> None:
         """Count what was spent before this batch was started."""

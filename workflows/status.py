@@ -5,6 +5,8 @@ The Web UI shows tables without any space between their cells, so the scores sta
 
 from __future__ import annotations
 
+from math import ceil
+
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():  # pydantic models: validated by compiled code the sandbox cannot load
@@ -42,13 +44,25 @@ def markdown(progress: Progress, start: SessionStart) -> str:
 
 
 def out_of_budget(grant: Grant, needed_usd: float, start: SessionStart) -> str:
-    """Say which budget is used up, and what helps."""
+    """Say what the next call may cost, what is left of which budget, and to what amount it must be raised."""
     name = {"project": start.key.project, "experiment": start.key.experiment}.get(grant.level, start.key.session)
-    limit = f"{grant.limit_usd:.2f}" if grant.limit_usd is not None else "unknown"
+    limit_usd = grant.limit_usd or 0.0
+    left_usd = max(0.0, limit_usd - grant.level_spent_usd)
     return (
-        f"the {grant.level} budget of {limit} USD is used up: {grant.level_spent_usd:.4f} USD are spent, and the next "
-        f"call may cost up to {needed_usd:.4f}; raise it with `starter.py budget {name} --set USD`"
+        f"the next call may cost up to {needed_usd:.4f} USD, and {left_usd:.4f} are left of the {grant.level} budget "
+        f"of {_amount(limit_usd)} USD ({grant.level_spent_usd:.4f} USD are spent); raise it with `starter.py budget "
+        f"{name} --set USD` to at least {_raised(grant.level_spent_usd + needed_usd)}, or begin a new session with a "
+        "lower `max_tokens`, by which a call may cost less"
     )
+
+
+def _amount(usd: float) -> str:
+    return f"{usd:.2f}" if round(usd, 2) == usd else f"{usd:.4f}"
+
+
+def _raised(usd: float) -> str:
+    """Return an amount in whole cents that is not below the one given."""
+    return f"{ceil(round(usd * 100, 6)) / 100:.2f}"
 
 
 def _cell(score: float | None) -> str:

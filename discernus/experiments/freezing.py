@@ -173,6 +173,10 @@ def _changed_settings(frozen: Experiment, live: Experiment) -> list[str]:
         old, new = (_as_written(getattr(each, key)) for each in (frozen, live))
         if old != new:
             lines.append(f"{key}: {old} → {new}")
+    if frozen.budget_usd != live.budget_usd:
+        old, new = (_as_written(each.budget_usd) for each in (frozen, live))
+        how = "for new sessions; for this one: `starter.py budget SESSION --set USD`"
+        lines.append(f"budget_usd: {old} → {new} ({how})")
     return lines + _changed_policy(frozen.data_policy or DataPolicy(), live.data_policy or DataPolicy())
 
 

@@ -22,6 +22,7 @@ _BARE_COUNT = re.compile(r'(?<!\\)"(?P<name>prompt_eval_count|eval_count)"\s*:\s
 _PROMPT = ("prompt_tokens", "promptTokenCount", "prompt_eval_count", "input_tokens", "inputTokens")
 _COMPLETION = ("completion_tokens", "candidatesTokenCount", "eval_count", "output_tokens", "outputTokens")
 _CACHED = ("cached_tokens", "cachedContentTokenCount", "cache_read_input_tokens", "cacheReadInputTokens")
+_TOTAL = ("total_tokens", "totalTokenCount", "totalTokens")
 _REASONING = ("reasoning_tokens", "thoughtsTokenCount")
 _BESIDE_PROMPT = ("cache_read_input_tokens", "cache_creation_input_tokens")  # Anthropic counts these apart
 _BESIDE_COMPLETION = ("thoughtsTokenCount",)  # and Gemini these
@@ -68,9 +69,13 @@ def usage_of(count: Mapping[str, Any]) -> Usage:
     """Return a vendor's count in our words."""
     flat = {**_mapping(count, "prompt_tokens_details"), **_mapping(count, "completion_tokens_details"), **count}
     beside_prompt = _BESIDE_PROMPT if "input_tokens" in flat else ()
+    prompt = _together(_first(flat, _PROMPT), flat, beside_prompt)
+    completion = _together(_first(flat, _COMPLETION), flat, _BESIDE_COMPLETION)
+    if completion is None and prompt is not None and _first(flat, _TOTAL) == prompt:  # a blocked prompt's
+        completion = 0
     return Usage(
-        prompt_tokens=_together(_first(flat, _PROMPT), flat, beside_prompt),
-        completion_tokens=_together(_first(flat, _COMPLETION), flat, _BESIDE_COMPLETION),
+        prompt_tokens=prompt,
+        completion_tokens=completion,
         cached_tokens=_first(flat, _CACHED),
         reasoning_tokens=_first(flat, _REASONING),
     )
@@ -79,9 +84,9 @@ def usage_of(count: Mapping[str, Any]) -> Usage:
 def cost_told(vendor: str, body: str, headers: Mapping[str, str], *, proxied: bool) -> tuple[float, str] | None:
     """Return a call's cost as the vendor or a proxy states it, and who did; None where nobody does."""
     if vendor in _TELLING_COST:
-        cost = count_in(body).get("cost")
-        if isinstance(cost, int | float) and not isinstance(cost, bool) and 0 <= cost < float("inf"):
-            return float(cost), f"{vendor}: usage.cost of its answer"
+        stated = _stated_cost(count_in(body))
+        if stated is not None:
+            return stated[0], f"{vendor}: {stated[1]} of its answer"
     cost = proxy.cost_usd(headers) if proxied else None
     return None if cost is None else (cost, proxy.COST_SOURCE)
 
@@ -94,24 +99,40 @@ def bill(
     told: tuple[float, str] | None,
     own: Price | None,
     table: PriceTable,
-    reckoned_usd: float | None,
 ) -> Bill:
-    """Return what a call cost; unknown where nobody tells, and no price or no count is known.
+    """Return what a call cost; unknown where nobody tells, and no price or no full count is known.
 
-    ``models`` are the names that it may be priced under, the requested one first; ``reckoned_usd`` is what LiteLLM made
-    of it already, and 0 where it did not know the name of the version that answered.
+    ``models`` are the names that it may be priced under, the first one that has a price being the one it is priced by.
     """
     if told is not None:
         return Bill(usage, *told)
-    if usage.prompt_tokens is None:
+    if usage.prompt_tokens is None or usage.completion_tokens is None:
         return Bill(usage, None, None)
     if own is not None:
         return Bill(usage, _by_own_price(own, usage), own_source(own.model_dump()))
     priced = priced_entry(models, vendor, table.entries)
-    cost = None if priced is None else reckoned_usd or table.reckon(priced[0], vendor, usage)
+    cost = None if priced is None else table.reckon(priced[0], vendor, usage)
     if priced is None or cost is None:
         return Bill(usage, None, None)
     return Bill(usage, cost, table_source(*priced, table.version))
+
+
+def _stated_cost(count: Mapping[str, Any]) -> tuple[float, str] | None:
+    """Return the cost that a count states, and where: with a vendor key of one's own, that vendor's bill is part of it.
+
+    None where it states none, or leaves that bill out.
+    """
+    fee = _amount(count.get("cost"))
+    if fee is None or count.get("is_byok") is not True:
+        return None if fee is None else (fee, "usage.cost")
+    upstream = _amount(_mapping(count, "cost_details").get("upstream_inference_cost"))
+    return None if upstream is None else (fee + upstream, "usage.cost and upstream_inference_cost")
+
+
+def _amount(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if 0 <= value < float("inf") else None
 
 
 def _by_own_price(price: Price, usage: Usage) -> float:

@@ -6,22 +6,22 @@ CallFailed
 │   ├── connection_error   refused, reset or cut off                      retry
 │   ├── rate_limit         429                                            wait as told; uses up no attempt
 │   ├── overload           529, or 500–503 that say so                    wait as told; uses up no attempt
-│   ├── server_error       409, 425, 5xx                                  retry
+│   ├── server_error       409, 425, 499 (it gave the call up), 5xx       retry
 │   ├── malformed_answer   200 without an answer in it                    retry
 │   ├── generation_error   the server says that generating failed         retry
 │   ├── quarantine         left alone after failures; nothing was sent    wait; uses up no attempt
 │   └── unknown_error      nothing we know                                retry
 ├── recoverable ─ the same call will fail again, another may succeed
 │   ├── context_too_long   413, or 400 or 429 that says so                model with a larger context
-│   ├── truncated          stopped at the limit of its output             ask again
-│   ├── invalid_structure  not what the contract asks for                 ask again with a correction
+│   ├── truncated          stopped at the limit of its output             used as far as it can be read (1)
+│   ├── invalid_structure  not what the contract asks for                 used as far as it can be read (1)
 │   ├── refusal            refused, or held back by a safety filter       another model, or park
-│   ├── runaway            ran on without end                             ask again
+│   ├── runaway            ran on without end                             used as far as it can be read (1)
 │   ├── substitution       another model answered                         refuse, or record
 │   └── memory_error       the model's server is out of memory            smaller model, or park
 └── permanent ─ no call will succeed until a person does something
     ├── authentication     no key, or a wrong one: 401                    stop the session
-    ├── quota              paid up to the limit, the day's included: 402  stop the session
+    ├── quota              paid up to the limit, or the day's: 402        stop the session
     ├── permission         403                                            park
     ├── model_not_found    404, or a name that no vendor has              park
     ├── bad_request        400, 415, 422                                  park
@@ -29,6 +29,10 @@ CallFailed
 
 *Retry* waits 1 s, 2 s, 4 s … with jitter, up to a cap, and is counted; *as told* is the vendor's own delay, from a
 header (its own, or a proxy's copy of it), from Vertex's body, or from the words of the message.
+
+(1) An answer in which any score can be read is used, and marked: its other scores are missing. Only where no score at
+all can be read, or nothing came, it is asked again with a correction, then read by a second model, another one, or
+parked.
 """
 
 import json
@@ -75,6 +79,7 @@ RECOVERABLE = frozenset(
 PERMANENT = frozenset({"authentication", "quota", "permission", "model_not_found", "bad_request", "budget"})
 UNCOUNTED = frozenset({"rate_limit", "overload", "quarantine"})
 STOPPING = frozenset({"authentication", "quota", "budget"})
+SHORT_WAIT_S = 900.0  # a wait of the vendor's that is worth it: a longer one is a matter for a person
 LONGEST_BODY = 1_000_000  # bytes of an error's body that are kept; that of a paid reply is kept whole
 
 _CURES: Final[Mapping[ErrorClass, str]] = {
@@ -89,9 +94,9 @@ _CURES: Final[Mapping[ErrorClass, str]] = {
     "unknown_error": "it is tried again; if it lasts, the body of the answer says more",
     "context_too_long": "use a model with a larger context, or shorter texts",
     "truncated": "raise max_tokens for this model",
-    "invalid_structure": "it is asked again with a correction",
+    "invalid_structure": "where nothing of it can be read, it is asked again with a correction",
     "refusal": "use another model for this text",
-    "runaway": "it is asked again; a lower max_tokens makes this cheaper",
+    "runaway": "where nothing of it can be read, it is asked again; a lower max_tokens makes this cheaper",
     "substitution": "name the model that answered, or allow substitution in the experiment",
     "memory_error": "use a smaller model, or give its server more memory",
     "authentication": "set a valid key, or run with --models offline/lexicon",
@@ -203,10 +208,13 @@ def classify(
     else:
         by_words = _class_by_words(_unquoted(text.lower()), status)
         error_class = by_words or (reply is None and _class_by_nature(exception, sent)) or _class_by_status(status)
+    told = _told(exception, text)
+    if error_class == "timeout" and reply is None:  # what is raised then names a class, or nothing at all
+        told = _no_answer_within(circumstances.get("latency_ms"))
     return _failed(
         error_class,
         model,
-        _told(exception, text),
+        told,
         status=status,
         retry_after_s=None if reply is None else retry_after_s(reply.headers, reply.body if refused else ""),
         sent=sent is not False,
@@ -232,6 +240,10 @@ def retry_after_s(headers: Mapping[str, str], body: str = "") -> float | None:
 _TRY_AGAIN_IN: Final = re.compile(
     r"(?:try again|retry) (?:in|after) ((?:\d+(?:\.\d+)?(?:ms|[dhms]))+|\d+(?:\.\d+)?(?= seconds?))", re.IGNORECASE
 )
+_PER_DAY: Final = re.compile(
+    r'"quotaid"\s*:\s*"[a-z]*perday|(?:requests|tokens|images) per day|\((?:rpd|tpd)\)|-per-day\b'
+    r"|daily (?:[a-z]+ )?(?:limit|quota)"
+)
 _WORDS: Final[tuple[tuple[ErrorClass, re.Pattern[str]], ...]] = (
     (
         "budget",
@@ -245,13 +257,7 @@ _WORDS: Final[tuple[tuple[ErrorClass, re.Pattern[str]], ...]] = (
             r"|requires billing|billing_disabled"
         ),
     ),
-    (
-        "quota",  # of a day: nothing but its end helps
-        re.compile(
-            r'"quotaid"\s*:\s*"[a-z]*perday|(?:requests|tokens|images) per day|\((?:rpd|tpd)\)|-per-day\b'
-            r"|daily (?:[a-z]+ )?(?:limit|quota)"
-        ),
-    ),
+    ("quota", _PER_DAY),  # nothing but the day's end helps, unless it is a rolling one
     (
         "permission",
         re.compile(
@@ -267,7 +273,7 @@ _WORDS: Final[tuple[tuple[ErrorClass, re.Pattern[str]], ...]] = (
         "context_too_long",
         re.compile(
             r"context_length_exceeded|context length|context window|maximum context|request_too_large|too many tokens"
-            r"|prompt is too long|input is too long|input token count"
+            r"|prompt is too long|input is too long|input token count|exceed context limit"
         ),
     ),
     (
@@ -299,12 +305,22 @@ def _class_by_words(text: str, status: int | None) -> ErrorClass | None:
     """Return the class that the vendor's own codes and words give away; only where the call was refused."""
     for error_class, words in _WORDS:
         if words.search(text) and (status != 429 or error_class in ("budget", "quota")):
-            return error_class
+            return "rate_limit" if words is _PER_DAY and _is_rolling(text) else error_class
     if status in (400, 413, 429) and _TOO_LARGE.search(text):
         return "context_too_long"
     if status in (500, 502, 503) and _OVERLOADED.search(text):
         return "overload"
     return None
+
+
+def _is_rolling(text: str) -> bool:
+    """Return whether a day's limit frees a part of itself soon, as OpenAI's does, and names the wait.
+
+    Google's ends at midnight, and names some seconds all the same.
+    """
+    found = None if '"quotaid"' in text else _TRY_AGAIN_IN.search(text)
+    wait_s = None if found is None else duration_s(found[1])
+    return wait_s is not None and wait_s <= SHORT_WAIT_S
 
 
 def _class_by_nature(exception: BaseException, sent: bool | None) -> ErrorClass | None:
@@ -343,6 +359,7 @@ def _class_by_status(status: int | None) -> ErrorClass:
         413: "context_too_long",
         425: "server_error",
         429: "rate_limit",
+        499: "server_error",
         504: "timeout",
         524: "timeout",
         529: "overload",
@@ -416,6 +433,13 @@ def _told(exception: BaseException, text: str) -> str:
     told = message if isinstance(message, str) and message else text or type(exception).__name__
     told = re.sub(r"\s+", " ", re.sub(r"<[^>]{1,200}>", " ", told)).strip()
     return told if len(told) <= 300 else told[:299] + "…"
+
+
+def _no_answer_within(latency_ms: float | None) -> str:
+    if latency_ms is None:
+        return "no answer in the time allowed"
+    seconds = latency_ms / 1000
+    return f"no answer within {seconds:,.0f} s" if seconds >= 10 else f"no answer within {seconds:.1f} s"
 
 
 def _chain(exception: BaseException) -> list[BaseException]:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import structlog
 
 from discernus.experiments.experiment import OFFLINE_PREFIX
-from discernus.llm import offline, proxy, wire
+from discernus.llm import offline, proxy, validation, wire
 from discernus.llm.billing import PriceTable
 from discernus.llm.calls import ModelAnswer, ModelRequest, Usage
 from discernus.llm.errors import CallFailed
@@ -70,6 +70,7 @@ def warm_up() -> None:
             return
         os.environ.update(dict.fromkeys(_LOCAL_TABLES, "True"))
         gc.disable()  # a quarter of the import would go into looking for garbage among a million new objects
+        import httpx
         import litellm
         from litellm.llms.custom_httpx.aiohttp_transport import LiteLLMAiohttpTransport
 
@@ -80,7 +81,8 @@ def warm_up() -> None:
         logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)
         litellm.custom_provider_map = [{"provider": OFFLINE, "custom_handler": _offline_provider(litellm)}]
         litellm.utils.custom_llm_setup()
-        wire.install(LiteLLMAiohttpTransport)
+        for transport in (LiteLLMAiohttpTransport, httpx.AsyncHTTPTransport):  # DISABLE_AIOHTTP_TRANSPORT chooses
+            wire.install(transport)
         _table = PriceTable(litellm.model_cost, version("litellm"), _reckon)
         _litellm = litellm
 
@@ -160,7 +162,14 @@ async def _complete(request: ModelRequest, idempotency_key: str, settings: Setti
         except Exception as exception:  # noqa: BLE001  each kind of failure is told apart by its outcome
             missing = missing_keys(request.model) if exchange.request is None else ()
             raise failure_of(sent(), exception, missing) from None  # a cause could carry a key
-    return answer_of(sent(), response)
+    answer = answer_of(sent(), response)
+    return answer if exchange.request is not None or _vendor(request.model) == OFFLINE else _unwatched(answer)
+
+
+def _unwatched(answer: ModelAnswer) -> ModelAnswer:
+    """Return an answer that came past the wire, marked: it was paid for, but its tokens and who gave it are unknown."""
+    log.warning("answer_not_seen_on_the_wire", model=answer.model_requested)
+    return answer.model_copy(update={"marks": (*answer.marks, validation.UNWATCHED)})
 
 
 def _arguments(settings: Settings, request: ModelRequest, idempotency_key: str) -> dict[str, Any]:

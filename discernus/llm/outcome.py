@@ -147,7 +147,6 @@ def _answer(sent: Sent, response: Any) -> ModelAnswer:
     answered = _answering_model(sent, response)
     bill = _bill(sent, response, answered)
     text = redact_known(choice.message.content or "")
-    other = is_other_model(request.model, answered, sent.rules.answers_as)
     return ModelAnswer(
         text=text,
         finish_reason=choice.finish_reason,
@@ -162,7 +161,7 @@ def _answer(sent: Sent, response: Any) -> ModelAnswer:
         model_forensics=_forensics(sent, response, answered),
         request_as_sent=sent.as_sent,
         response_as_received=None if sent.received is None else redact_known(sent.received),
-        substituted=other or (sent.proxied and proxy.fell_back(sent.headers)),
+        substituted=_is_substitute(sent, answered),
         limits=seen_limits(sent.headers),
         marks=validation.marks(text, choice.finish_reason, largest_bytes=sent.largest_bytes),
     )
@@ -180,20 +179,27 @@ def _answering_model(sent: Sent, response: Any) -> str | None:
     return said
 
 
+def _is_substitute(sent: Sent, answered: str | None) -> bool:
+    """Return whether another model answered than the one that was asked for."""
+    other = is_other_model(sent.request.model, answered, sent.rules.answers_as)
+    return other or (sent.proxied and proxy.fell_back(sent.headers))
+
+
 def _bill(sent: Sent, response: Any, answered: str | None) -> Bill:
-    """Return the bill of a reply that LiteLLM could take apart."""
+    """Return the bill of a reply that LiteLLM could take apart: that of a substitute is by its own price alone."""
     if sent.vendor == OFFLINE:
         return billing.OFFLINE
     body = sent.received or ""
-    usage = _usage(response.usage) if billing.says_count(body) else Usage()
+    usage = _usage(response) if billing.says_count(body) else Usage()
+    named = (answered,) if answered else ()
+    substitute = _is_substitute(sent, answered)
     return billing.bill(
         usage,
-        (sent.request.model, answered) if answered else (sent.request.model,),
+        named if substitute else (sent.request.model, *named),
         sent.vendor,
         told=billing.cost_told(sent.vendor, body, sent.headers, proxied=sent.proxied),
-        own=sent.rules.price,
+        own=None if substitute else sent.rules.price,
         table=sent.table,
-        reckoned_usd=None if sent.proxied else response._hidden_params.get("response_cost"),
     )
 
 
@@ -209,15 +215,15 @@ def _bill_of_failure(sent: Sent) -> Bill:
         told=billing.cost_told(sent.vendor, reply.body, sent.headers, proxied=sent.proxied),
         own=sent.rules.price,
         table=sent.table,
-        reckoned_usd=None,
     )
 
 
-def _usage(usage: Any) -> Usage:
-    """Return the vendor's count of tokens as LiteLLM read it."""
+def _usage(response: Any) -> Usage:
+    """Return the vendor's count of tokens as LiteLLM read it, which takes one that is missing for 0."""
+    usage, written = response.usage, any(choice.message.content for choice in response.choices)
     return Usage(
         prompt_tokens=usage.prompt_tokens,
-        completion_tokens=usage.completion_tokens,
+        completion_tokens=(usage.completion_tokens or None) if written else usage.completion_tokens,
         cached_tokens=getattr(getattr(usage, "prompt_tokens_details", None), "cached_tokens", None),
         reasoning_tokens=getattr(getattr(usage, "completion_tokens_details", None), "reasoning_tokens", None),
     )

@@ -14,12 +14,6 @@ Entry = Mapping[str, Any]
 OFFLINE_SOURCE = "offline: no vendor is paid"
 
 
-def price_source(models: tuple[str, ...], vendor: str, table: Mapping[str, Entry], version: str) -> str | None:
-    """Return version, name and hash of the first entry that prices one of the models, or None."""
-    found = priced_entry(models, vendor, table)
-    return None if found is None else table_source(*found, version)
-
-
 def priced_entry(models: tuple[str, ...], vendor: str, table: Mapping[str, Entry]) -> tuple[str, Entry] | None:
     """Return name and content of the first entry that prices one of the models, or None."""
     return next(((name, entry) for name, entry in entries(models, vendor, table) if _prices(entry)), None)

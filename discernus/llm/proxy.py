@@ -7,13 +7,19 @@ The proxy writes the name that it was asked for over the name of the model that 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from http.client import HTTPException
+from ssl import SSLCertVerificationError
+from typing import Any, Final
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
 
 from discernus.experiments.experiment import OFFLINE_PREFIX
 from discernus.settings import Settings
 
 PREFIX = "litellm_proxy/"
 KEY = "LITELLM_PROXY_API_KEY"
+ALIVE: Final = "/health/liveliness"  # LiteLLM's own path and spelling; it asks for no key, and costs nothing
+PATIENCE_S = 5.0
 COST_SOURCE = "litellm proxy: its x-litellm-response-cost"
 
 _ANSWERED = "x-provider-response-model"
@@ -45,6 +51,22 @@ def why_not(settings: Settings, model: str) -> str | None:
     )
 
 
+def reachable(url: str) -> str | None:
+    """Return why no proxy answers at this address, with a cure; None where one does. Takes 5 s at most."""
+    alive = url.rstrip("/").removesuffix("/v1") + ALIVE
+    try:
+        with urlopen(alive, timeout=PATIENCE_S):
+            return None
+    except HTTPError as refused:
+        why = f"what answers there is no LiteLLM proxy (status {refused.code} for {ALIVE})"
+    except (URLError, HTTPException, OSError, ValueError) as failed:
+        reason = getattr(failed, "reason", failed)
+        if isinstance(reason, SSLCertVerificationError):  # somebody is there; LiteLLM's own settings say who is trusted
+            return None
+        why = str(getattr(reason, "strerror", None) or reason) or type(failed).__name__
+    return f"no proxy answers at {url}: {why}; start it, or correct DISCERNUS_PROXY_URL or --proxy"
+
+
 def address(settings: Settings, model: str) -> dict[str, Any]:
     """Return the arguments that send a call through the proxy, to the model that is asked for and no other."""
     arguments: dict[str, Any] = {
@@ -61,7 +83,12 @@ def answering_model(headers: Mapping[str, str], said: str | None, requested: str
 
 def fell_back(headers: Mapping[str, str]) -> bool:
     """Return whether the proxy went to another model than the one it was asked for, of its own accord."""
-    return headers.get(_TOLD["attempted_fallbacks"], "0") not in ("", "0", "None")
+    return went_elsewhere(told(headers))
+
+
+def went_elsewhere(told: Mapping[str, Any]) -> bool:
+    """Return the same by what is on record of a call (see ``told``)."""
+    return str(told.get("attempted_fallbacks")) not in ("", "0", "None")
 
 
 def cost_usd(headers: Mapping[str, str]) -> float | None:

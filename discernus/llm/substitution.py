@@ -5,12 +5,14 @@ A name is taken apart into what the model *is* and which version of it: ``claude
 ``gpt-4o-mini``), or another version than one that was asked for by its date or number. A name without a version is
 an alias: whatever version the vendor puts behind it is the model. Where an operator names models as he likes (a
 deployment on Azure, a server of one's own), a name that has nothing in common with the answering one proves nothing
-and is let pass; ``answers_as`` in models.yaml says which names are right, and then no others are.
+and is let pass, and so is one that says the same with words of his own (``gpt4o``, ``gpt-4o-eu``); ``answers_as`` in
+models.yaml says which names are right, and then no others are.
 """
 
 import re
 from collections.abc import Iterable
 from functools import lru_cache
+from itertools import combinations
 from typing import NamedTuple
 
 # Vendors whose models bear names that an operator chose: deployments, endpoints and servers of one's own.
@@ -27,6 +29,12 @@ _VERSION = re.compile(
     r"|v\d+)$"
 )
 _STAGES = frozenset({"preview", "exp", "experimental"})
+_VARIANTS = frozenset(  # words that make another model of a name, as do sizes (70b) and other numbers
+    {"mini", "nano", "micro", "lite", "small", "medium", "large", "xl", "turbo", "pro", "max", "plus", "ultra", "flash"}
+    | {"haiku", "sonnet", "opus", "chat", "instruct", "base", "vision", "audio", "realtime", "transcribe", "search"}
+    | {"code", "coder", "codex", "reasoning", "thinking", "research", "oss", "distill", "embedding"}
+    | _STAGES
+)
 _NUMBER = re.compile(r"\d+(?:\.\d+)*$")
 
 
@@ -42,7 +50,7 @@ def is_other_model(requested: str, answered: str | None, answers_as: Iterable[st
     """Return whether the answering model's name is that of another model than the requested one's.
 
     ``answered`` None, because nobody said who answered, is not another. ``answers_as`` are further names under which
-    the requested model may answer.
+    the requested model may answer. It rests on names alone, so it may be asked anew of an archived answer.
     """
     if not answered or answered == requested:
         return False
@@ -53,13 +61,37 @@ def is_other_model(requested: str, answered: str | None, answers_as: Iterable[st
     if _same(asked, came):
         return False
     vendor = requested.partition("/")[0] if "/" in requested else ""
-    proves_nothing = vendor in _NAMED_BY_OPERATORS and _family(asked.base) != _family(came.base)
-    return bool(others) or not proves_nothing
+    if others or vendor not in _NAMED_BY_OPERATORS:
+        return True
+    return _family(asked.base) == _family(came.base) and not _says_the_same(asked, came)
 
 
 def _same(asked: _Name, came: _Name) -> bool:
     if asked.base != came.base and not (asked.alias and asked.base == _but_for_numbers(came.base)):
         return False
+    return _versions_agree(asked, came)
+
+
+def _says_the_same(asked: _Name, came: _Name) -> bool:
+    """Return whether an operator's name holds the answering one, dots and dashes aside, and beside it mere words."""
+    words = re.split(r"[-_.: ]+", asked.base)
+    wanted = {_squeezed(came.base), *(_squeezed(came.base + version) for version in came.versions)}
+    return any(
+        "".join(words[start:end]) in wanted
+        and not any(word in _VARIANTS or word[:1].isdigit() for word in words[:start] + words[end:])
+        for start, end in combinations(range(len(words) + 1), 2)
+    ) and _versions_agree(asked._replace(versions=frozenset(filter(_is_date, asked.versions))), came)
+
+
+def _squeezed(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name)
+
+
+def _is_date(version: str) -> bool:
+    return version.isdigit() and len(version) >= 4
+
+
+def _versions_agree(asked: _Name, came: _Name) -> bool:
     if not asked.versions:
         return True
     if asked.versions & _STAGES - came.versions:  # a preview was asked for, and what came after it answered

@@ -16,6 +16,7 @@ RUNAWAY: Final = "runaway"  # ran on without end: oversized and truncated, or it
 REFUSAL: Final = "refusal"  # a filter of the vendor's ended it
 ACTIVE_CONTENT: Final = "active_content"  # would act in a browser: scripts, frames, handlers of events
 NO_TEXT: Final = "no_text"
+UNWATCHED: Final = "unwatched"  # not seen on the wire, so nobody knows what was counted, or who answered: the gateway
 
 _REPEATS = 8  # so often in a row, and
 _REPEATED = 1000  # so many characters of it: a table's rule or a row of zeros is shorter

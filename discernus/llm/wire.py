@@ -2,7 +2,7 @@
 
 LiteLLM has no setting for this. Where a connection is reset it posts again by itself, and the vendor may be paid twice
 (Anthropic, Gemini and others; OpenAI not); nor does it keep an exact copy of OpenAI's replies. So we stand in the one
-method that every adapter's bytes pass through.
+method that every adapter's bytes pass through, of each class of transport that LiteLLM may be told to use.
 """
 
 from __future__ import annotations

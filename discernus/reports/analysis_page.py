@@ -34,11 +34,15 @@ def _circumstances(record: AnalysisRecord) -> str:
     route = f", read as {record.route}" if record.route else ""
     lines.append(f"Status: {record.status}{route}.")
     if record.reason:
-        lines.append(f"{text(record.reason)}.")
+        lines.append(_ended(text(record.reason)))
     if record.marks:
         lines.append(f"Noticed about the answer: {', '.join(record.marks)}.")
-    lines += [f"{text(name)}: {text(label)}." for name, label in record.labels.items()]
+    lines += [_ended(f"{text(name)}: {text(label)}") for name, label in record.labels.items()]
     return "\n".join(lines)
+
+
+def _ended(sentence: str) -> str:
+    return sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."
 
 
 def _scores(record: AnalysisRecord, framework: Framework) -> str:

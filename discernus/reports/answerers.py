@@ -1,7 +1,11 @@
 """Who answered: fallbacks, substitutions, changes of the answering version, and what they limit."""
 
+from collections import Counter
+
+from discernus.experiments.experiment import OFFLINE_PREFIX
 from discernus.reports.data import AnsweringVersion, ReportData, StandIn
 from discernus.reports.markdown import count, series, text
+from discernus.reports.records import AnalysisRecord
 
 NUMBERS_SHOWN = 20
 
@@ -31,7 +35,7 @@ def provenance(data: ReportData) -> list[str]:
     """Return which analyses other models made, and the versions of each model whose version changed."""
     made: dict[tuple[str, str], list[int]] = {}
     for record in data.records:
-        if record.read_by != record.model_requested:
+        if _by_another(record):
             made.setdefault((record.model_requested, record.read_by), []).append(record.number)
     return [*(_made(model, other, numbers) for (model, other), numbers in made.items()), *_all_versions(data)]
 
@@ -58,7 +62,7 @@ def _all_versions(data: ReportData) -> list[str]:
 
 def limitations(data: ReportData) -> str | None:
     """Return what limits the conclusions of this very session; None where nothing does."""
-    lines = [*_missing(data), *_others(data), *_changes(data)]
+    lines = [*_missing(data), *_others(data), *_changes(data), *_dropped(data)]
     return "## Limitations\n\n" + "\n".join(f"- {line}" for line in lines) if lines else None
 
 
@@ -73,10 +77,33 @@ def _missing(data: ReportData) -> list[str]:
 
 def _others(data: ReportData) -> list[str]:
     found = [one for one in data.stand_ins if one.purpose == "analysis"]
+    own = {record.model_requested for record in data.records if record.scores and not _by_another(record)}
     return [
         f"{one.calls} of {count(one.of, 'analysis', 'analyses')} requested of {text(one.model)} were made by "
-        f"{text(one.stood_in)}. Its figures rest on the others, which are no random choice of the texts and runs."
+        f"{text(one.stood_in)}. {_RESTING if one.model in own else _NO_FIGURES}"
         for one in found
+    ]
+
+
+_RESTING = "Its figures rest on the others, which are no random choice of the texts and runs."
+_NO_FIGURES = "It has no figures of its own."
+
+
+def _by_another(record: AnalysisRecord) -> bool:
+    return record.read_by != record.model_requested
+
+
+def _dropped(data: ReportData) -> list[str]:
+    """Say which models were not asked with a parameter that the experiment states for them."""
+    found: dict[str, Counter[str]] = {}
+    for record in data.records:
+        if record.dropped_parameters and not record.read_by.startswith(OFFLINE_PREFIX):
+            found.setdefault(record.model_asked or record.model_requested, Counter()).update(record.dropped_parameters)
+    return [
+        f"{text(model)} was not asked with {text(name)} in {count(number, 'analysis', 'analyses')}, since its vendor "
+        "does not take it. Models that were asked with it were asked in another way."
+        for model, names in found.items()
+        for name, number in sorted(names.items())
     ]
 
 

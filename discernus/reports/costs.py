@@ -61,13 +61,18 @@ def _not_in_it(data: ReportData) -> list[str]:
     said = []
     if data.in_doubt:
         worst = [call.worst_usd for call in data.in_doubt]
-        known = [one for one in worst if one is not None]
-        most = f"at most {usd(sum(known))} USD more" if len(known) == len(worst) else "nobody knows how much more"
-        said.append(f"{count(len(worst), 'call')} in doubt, {most}")
-    cut_off = sum(each.unanswered for each in data.costs)
+        said.append(f"{count(len(worst), 'call')} in doubt, {_at_most(worst)}")
+    cut_off = [each for each in data.costs if each.unanswered]
     if cut_off:
-        said.append(f"{count(cut_off, 'call')} cut off before an answer came, which a vendor may bill")
+        calls = count(sum(each.unanswered for each in cut_off), "call")
+        most = _at_most([each.unanswered_usd for each in cut_off])
+        said.append(f"{calls} cut off before an answer came, which a vendor may bill, {most}")
     return [f"Not in it: {'; '.join(said)}."] if said else []
+
+
+def _at_most(worst: list[float | None]) -> str:
+    known = [one for one in worst if one is not None]
+    return f"at most {usd(sum(known))} USD more" if len(known) == len(worst) else "nobody knows how much more"
 
 
 def _prices(data: ReportData) -> list[str]:
@@ -81,5 +86,5 @@ def _used(one: BudgetUse) -> str:
     share = f", {percent(one.spent_usd / one.limit_usd)} used" if one.limit_usd else ""
     return (
         f"Budget of the {one.level} {text(one.name)}: {usd(one.limit_usd)} USD{share} ({usd(one.spent_usd)} USD when "
-        "this was written, calls in doubt at their worst)."
+        "this was written, calls in doubt or cut off at their worst)."
     )

@@ -35,7 +35,8 @@ class ModelCost:
     """What the calls of one purpose to one model took, those that ``failed`` and were billed among them.
 
     ``unpriced`` calls are not in ``cost_usd``, which is None where no call has a known cost. Calls in doubt are not
-    among them, nor those that stayed ``unanswered``. Tokens are None where no vendor counted them.
+    among them, nor those that stayed ``unanswered``, which may have cost ``unanswered_usd``, None if nobody knows how
+    much. Tokens are None where no vendor counted them.
     """
 
     model: str
@@ -49,11 +50,12 @@ class ModelCost:
     unpriced: int = 0
     failed: int = 0
     unanswered: int = 0
+    unanswered_usd: float | None = 0.0
 
 
 @dataclass(frozen=True)
 class BudgetUse:
-    """A budget in force, and what counts against it, calls in doubt at their worst case."""
+    """A budget in force, and what counts against it, calls in doubt or cut off at their worst case."""
 
     level: Literal["project", "experiment", "session"]
     name: str
@@ -105,6 +107,16 @@ class FailureCount:
 
 
 @dataclass(frozen=True)
+class Quarantine:
+    """A time during which a model took no calls; ``answered_at`` is None where it did not answer again."""
+
+    model: str
+    reason: str
+    since: str  # ISO 8601, UTC
+    answered_at: str | None
+
+
+@dataclass(frozen=True)
 class Destination:
     """Where a model's calls went: who serves it, and where it runs, None where nobody told; ``source``: who did."""
 
@@ -145,6 +157,7 @@ class ReportData:
     stand_ins: tuple[StandIn, ...] = ()
     answering_versions: tuple[AnsweringVersion, ...] = ()  # of models that answered under more than one
     failures: tuple[FailureCount, ...] = ()
+    quarantines: tuple[Quarantine, ...] = ()
     destinations: tuple[Destination, ...] = ()
     limits: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)

@@ -1,7 +1,10 @@
 """What went wrong with calls, and what was done about it: a row for each class of failure and model."""
 
-from discernus.reports.data import ReportData
+from discernus.reports.data import Quarantine, ReportData
 from discernus.reports.markdown import count, percent, table, text
+
+SHOWN = 20
+FOLDER = "fault_recovery/waiting/closures"
 
 
 def what_went_wrong(data: ReportData) -> str | None:
@@ -26,4 +29,14 @@ def what_went_wrong(data: ReportData) -> str | None:
             f"Of {count(first, 'call')} whose first attempt failed for a passing reason, {recovered} "
             f"({percent(recovered / first)}) were answered by trying again."
         )
+    if data.quarantines:
+        parts.append("\n".join(f"- {_told(one)}" for one in data.quarantines[:SHOWN]))
+        more = len(data.quarantines) - SHOWN
+        if more > 0:
+            parts.append(f"And {more:,} more: see `{FOLDER}`.")
     return "\n\n".join(parts)
+
+
+def _told(one: Quarantine) -> str:
+    again = f"it answered again at {text(one.answered_at)}" if one.answered_at else "it did not answer again"
+    return f"{text(one.model)} took no calls from {text(one.since)} (UTC) on, since {text(one.reason)}; {again}."

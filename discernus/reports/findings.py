@@ -10,6 +10,7 @@ from discernus.statistics.consistency import FEW_DOCUMENTS
 
 DOCUMENT_ROWS = 60
 LABELS_SHOWN = 3
+NO_SCORES = "No analysis gave a score."
 LABEL_LENGTH = 40
 
 
@@ -20,7 +21,8 @@ def dimensions(data: ReportData, groups: list[Group]) -> str:
     for group in groups:
         headings = ["dimension", "documents", "scores", "mean", "SD", "min", "max", "SD within", _short(group)]
         rows = [_row(group, name) for name in names]
-        parts.append(f"### {group.title}\n\n{table(headings, rows)}{_noted(group)}")
+        shown = table(headings, rows) if _gave_scores(group) else NO_SCORES
+        parts.append(f"### {group.title}\n\n{shown}{_noted(group)}")
     scales = {f"{dimension.low:g} to {dimension.high:g}" for dimension in data.framework.dimensions}
     scale = f"All scores are on a scale of {scales.pop()}." if len(scales) == 1 else "Scales: see the data dictionary."
     parts.append(
@@ -153,6 +155,9 @@ def _meaning(groups: list[Group]) -> list[str]:
 def _by_document(heading: str, lead: str, names: list[str], groups: list[Group]) -> str:
     parts = [heading, lead]
     for group in groups:
+        if not _gave_scores(group):
+            parts.append(f"### {group.title}\n\n{NO_SCORES}")
+            continue
         means = {name: group.means(name) for name in names}
         rows = [
             [text(document), *(number(means[name][document]) for name in names)]
@@ -160,6 +165,10 @@ def _by_document(heading: str, lead: str, names: list[str], groups: list[Group])
         ]
         parts.append(f"### {group.title}\n\n{split_table(['document', *map(text, names)], rows)}{_rest(group)}")
     return "\n\n".join(parts)
+
+
+def _gave_scores(group: Group) -> bool:
+    return any(record.scores for record in group.records)
 
 
 def _rest(group: Group) -> str:

@@ -2,16 +2,20 @@
 
 import re
 from collections.abc import Sequence
+from math import floor
 
 from discernus.sanitising import plain
 
 NONE = "–"  # the sign for "there is no number here"
 WIDTH = 116  # characters; wider tables are split
+TINY = 1e-9  # percent that binary fractions may lack: 0.29 is 29 %
 
-# What acts on a terminal, or turns the rest of a line around in any viewer.
-_UNSEEN = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+# What acts on a terminal, turns the rest of a line around in any viewer, or hides between letters.
+_UNSEEN = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x9f\u200b\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
 # What only Markdown acts on: an emphasis, but not a name_in_snake_case; a strike; what begins a block of its own.
 _FORMS = re.compile(r"(?<![^\W_])_|_(?![^\W_])|~|^[#=]|^[+-](?=[ +-]|$)|(?<=^\d)[.)](?= |$)|(?<=^\d\d)[.)](?= |$)")
+# What some viewers, GitHub's among them, make links and formulas of.
+_LINKS = re.compile(r"(?<=:)/(?=/)|(?<=www)\.|\$", re.IGNORECASE)
 
 
 def text(value: str) -> str:
@@ -21,7 +25,12 @@ def text(value: str) -> str:
     """
     shown = plain(_UNSEEN.sub("\ufffd", " ".join(value.split())))
     shown = shown.replace("&#34;", '"').replace("&#39;", "'")  # these act in attributes alone, and there are none here
-    return _FORMS.sub(lambda found: f"&#{ord(found[0])};", shown)
+    shown = _LINKS.sub(_entity, shown)
+    return _FORMS.sub(_entity, shown)
+
+
+def _entity(found: re.Match[str]) -> str:
+    return f"&#{ord(found[0])};"
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -40,8 +49,8 @@ def usd(value: float | None) -> str:
 
 
 def percent(share: float) -> str:
-    """Return a share of 1 in whole percent."""
-    return f"{round(100 * share)} %"
+    """Return a share of 1 in whole percent, never rounded up: only what is whole is 100 %."""
+    return f"{floor(100 * share + TINY)} %"
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:

@@ -1,6 +1,7 @@
 """The report's opening: what was run, and what came out, in words that code derives from the numbers."""
 
 import re
+from typing import Any
 
 from discernus.experiments.experiment import OFFLINE_PREFIX, Experiment
 from discernus.experiments.testability import Test, tests_of
@@ -27,7 +28,7 @@ def opening(data: ReportData, groups: list[Group]) -> str:
     label = sample_label(data.experiment)
     if label:
         parts.append(f"> {label}")
-    parts.append(_STATUS[data.status])
+    parts.append(f"{_STATUS[data.status]}{_partial(data)}")
     if any(group.offline for group in groups):
         parts.append(
             "Numbers under a model named `offline/…` come from a **dictionary method** that counts marker phrases. "
@@ -35,6 +36,13 @@ def opening(data: ReportData, groups: list[Group]) -> str:
         )
     parts += [f"**Warning:** {text(warning.removeprefix('warning: '))}" for warning in data.warnings]
     return "\n\n".join(parts)
+
+
+def _partial(data: ReportData) -> str:
+    """Say how many answers lack some of their scores; nothing where none does."""
+    partial = sum(record.status == "partial" and bool(record.scores) for record in data.records)
+    of = count(len(data.records), "planned analysis", "planned analyses")
+    return f" {partial:,} of {of} lack some scores: see *Gaps*." if partial else ""
 
 
 def sample_label(experiment: Experiment) -> str | None:
@@ -51,16 +59,37 @@ def what_was_run(data: ReportData, groups: list[Group]) -> str:
     runs = max((len(group.runs) for group in groups), default=0)
     ended = f" and ended {text(data.finished_at)}" if data.finished_at else ""
     name, project, session = text(data.experiment.name), text(data.project), text(data.session)
+    as_planned = all(record.call and record.read_by == record.model_requested for record in data.records)
+    was = "was" if as_planned else "was to be"
     framework = f"*{text(data.framework.display_name)}*, version {text(data.framework.version)}"
     paragraph = (
-        f"Experiment *{name}* of project *{project}*, session *{session}*: each of {documents} was analysed "
+        f"Experiment *{name}* of project *{project}*, session *{session}*: each of {documents} {was} analysed "
         f"{count(runs, 'time')} by {models or 'no model'} under {count(len(variants), 'variant')} "
         f"({series([text(variant) for variant in variants])}) of the framework {framework}, which scores "
         f"{count(len(data.framework.dimensions), 'dimension')}. The session began {text(data.started_at)}{ended} (UTC)."
     )
     rows = [_row(group) for group in groups]
     headings = ["model", "variant", "model that answered", "planned", "scored", "partial", "parked", "pending"]
-    return f"## What was run\n\n{paragraph}\n\n{table(headings, rows, left=3)}"
+    parts = ["## What was run", paragraph, table(headings, rows, left=3), *_parameters(data)]
+    return "\n\n".join(parts)
+
+
+def _parameters(data: ReportData) -> list[str]:
+    """Return a line for each model that was asked: with which parameters, and which of these never reached it."""
+    asked: dict[str, tuple[dict[str, Any], set[str]]] = {}
+    for record in data.records:
+        if not record.read_by.startswith(OFFLINE_PREFIX):
+            parameters, dropped = asked.setdefault(record.model_asked or record.model_requested, ({}, set()))
+            parameters.update(record.parameters)
+            dropped.update(record.dropped_parameters)
+    lines = [f"- {text(model)}: {_asked_with(*known)}" for model, known in asked.items()]
+    return ["Parameters, as the models were asked:\n\n" + "\n".join(lines)] if lines else []
+
+
+def _asked_with(parameters: dict[str, Any], dropped: set[str]) -> str:
+    stated = ", ".join(f"{text(name)} {text(str(value))}" for name, value in sorted(parameters.items()))
+    without = f"; not sent, since its vendor does not take it: {', '.join(map(text, sorted(dropped)))}"
+    return f"{stated or 'the defaults of its vendor'}{without if dropped else ''}"
 
 
 def _row(group: Group) -> list[str]:

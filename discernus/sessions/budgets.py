@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -170,6 +171,11 @@ def frozen_budget(session: Session) -> float | None:
     except (NotInStore, ValueError, LookupError, TypeError):  # damaged: its session is refused before it calls a model
         return None
     return None if usd is None else float(usd)
+
+
+def in_whole_cents(usd: float) -> float:
+    """Return the least amount in whole cents that is not below the one given, for a budget to be raised to."""
+    return ceil(round(usd * 100, 6)) / 100
 
 
 def _with(budgets: Budgets, account: Account, usd: float | None) -> Budgets:

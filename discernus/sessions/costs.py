@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from math import fsum
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -47,8 +47,10 @@ class CallCost:
     """One request that was paid for, or may have been.
 
     ``fate``: *answered*; *failed* with a bill; *unanswered*, cut off after it was sent, so that a vendor may bill it;
-    *in_doubt*, its process died before anything was archived. ``worst_usd`` is what a call in doubt may have cost.
-    Unknown is None. Session and experiment go by their full names, ``MVA/experiment_3/session_…``.
+    *in_doubt*, its process died before anything was archived. ``worst_usd`` is what one of the latter two may have
+    cost, ``ended_at`` when the answer was there. Unknown is None.
+
+    Session and experiment go by their full names, ``MVA/experiment_3/session_…``.
     """
 
     session: str
@@ -61,6 +63,7 @@ class CallCost:
     usage: Usage = NO_USAGE
     cost_usd: float | None = None
     worst_usd: float | None = None
+    ended_at: datetime | None = None
 
     @property
     def day(self) -> date:
@@ -74,7 +77,7 @@ class Costs:
 
     ``cost_usd`` is None where no call has a known cost, tokens are where no vendor counted them. Not in it: calls
     ``in_doubt``, which may have cost ``in_doubt_usd`` (those whose price is known, None: of none is), and
-    ``unanswered`` ones.
+    ``unanswered`` ones, which may have cost ``unanswered_usd``.
     """
 
     group: tuple[str, ...]
@@ -88,11 +91,17 @@ class Costs:
     in_doubt: int
     in_doubt_usd: float | None
     unanswered: int
+    unanswered_usd: float | None = 0.0
+
+    @property
+    def perhaps_usd(self) -> float:
+        """The worst case of the calls that may have been billed unseen: in doubt, or cut off."""
+        return (self.in_doubt_usd or 0.0) + (self.unanswered_usd or 0.0)
 
     @property
     def spent_usd(self) -> float:
-        """What counts against a budget: the known costs, and the worst case of what is in doubt."""
-        return (self.cost_usd or 0.0) + (self.in_doubt_usd or 0.0)
+        """What counts against a budget: the known costs, and the worst case of what may have been billed unseen."""
+        return (self.cost_usd or 0.0) + self.perhaps_usd
 
 
 def costs_by(calls: Iterable[CallCost], keys: Sequence[Key]) -> list[Costs]:
@@ -108,8 +117,8 @@ def add_up(calls: Iterable[CallCost], group: tuple[str, ...] = ()) -> Costs:
     calls = list(calls)
     paid = [call for call in calls if call.fate in ("answered", "failed")]
     known = [call.cost_usd for call in paid if call.cost_usd is not None]
-    doubted = [call for call in calls if call.fate == "in_doubt"]
-    worst = [call.worst_usd for call in doubted if call.worst_usd is not None]
+    in_doubt, in_doubt_usd = _at_worst(calls, "in_doubt")
+    unanswered, unanswered_usd = _at_worst(calls, "unanswered")
     return Costs(
         group=group,
         calls=len(paid),
@@ -119,19 +128,20 @@ def add_up(calls: Iterable[CallCost], group: tuple[str, ...] = ()) -> Costs:
         reasoning_tokens=_known_sum(call.usage.reasoning_tokens for call in paid),
         cost_usd=fsum(known) if known else None,
         unpriced=len(paid) - len(known),
-        in_doubt=len(doubted),
-        in_doubt_usd=fsum(worst) if worst or not doubted else None,
-        unanswered=sum(call.fate == "unanswered" for call in calls),
+        in_doubt=in_doubt,
+        in_doubt_usd=in_doubt_usd,
+        unanswered=unanswered,
+        unanswered_usd=unanswered_usd,
     )
 
 
 def spent_by_session(projects_dir: Path, project: str) -> dict[str, float]:
-    """Return what each session of a project has spent in USD, calls in doubt at their worst case, by workflow id."""
+    """Return what each session of a project has spent in USD, by workflow id; see ``Costs.spent_usd``."""
     return {session.name: spent_usd(projects_dir, session) for session in sessions_of(projects_dir, project)}
 
 
 def spent_usd(projects_dir: Path, session: Session) -> float:
-    """Return what a session has spent in USD, calls in doubt at their worst case."""
+    """Return what a session has spent in USD; see ``Costs.spent_usd``."""
     return add_up(session_costs(session, models_of(projects_dir), onlooker(projects_dir))).spent_usd
 
 
@@ -161,7 +171,8 @@ def session_costs(session: Session, models: ModelsFile, living: Onlooker) -> lis
         if (intent.call, intent.attempt) not in found
         and not session.store.exists(Call.named(intent.call).error(intent.attempt))
     ]
-    return [*found.values(), *(_doubted(session, one, models) for one in doubted if not _in_flight(one, living))]
+    known = (_at_its_worst(session, name, cost, models) for (name, _), cost in found.items())
+    return [*known, *(_doubted(session, one, models) for one in doubted if not _in_flight(one, living))]
 
 
 def paid_calls(session: Session) -> dict[tuple[str, int], CallCost]:
@@ -180,15 +191,27 @@ def recorded_cost(session: Session, name: str) -> dict[tuple[str, int], CallCost
     return _failed(session, record) if record["kind"] == "error" else _answered(session, record)
 
 
-def worst_usd_of(session: Session, intent: Intent, models: ModelsFile) -> float | None:
+def is_cut_off(error: Mapping[str, Any]) -> bool:
+    """Return whether a failed call's record tells of one cut off after it was sent: a vendor may bill it unseen."""
+    return error["error_class"] in _CUT_OFF and bool(error.get("sent", True)) and not _is_billed(error)
+
+
+def _at_worst(calls: Iterable[CallCost], fate: Fate) -> tuple[int, float | None]:
+    """Return how many calls came to that, and what those of a known price may have cost; None: no price is known."""
+    found = [call.worst_usd for call in calls if call.fate == fate]
+    known = [usd for usd in found if usd is not None]
+    return len(found), fsum(known) if known or not found else None
+
+
+def _worst_usd_of(session: Session, call: str, model: str, models: ModelsFile) -> float | None:
     """Return what a call may have cost at worst, its prompt built anew; None where that cannot be known."""
     try:
-        request = _request(session, Call.named(intent.call), intent.model)
+        request = _request(session, Call.named(call), model)
     except (SnapshotDamaged, InvalidDefinition, ArchiveDamaged, LookupError, ValueError):
         return None
     if request is None:
         return None
-    facts = facts_of(intent.model, models.rules(intent.model))
+    facts = facts_of(model, models.rules(model))
     return worst_case_usd(facts, prompt_tokens(request), request.parameters.get("max_tokens"))
 
 
@@ -203,24 +226,30 @@ def _answered(session: Session, named: re.Match[str]) -> dict[tuple[str, int], C
     except ValidationError:  # it was paid for all the same, and nobody can say how much
         return _unreadable(session, named, "answered")
     cost = _cost(session, record.model_requested, record.call, record.started_at, "answered")
-    return {(record.call, record.attempt): replace(cost, usage=record.usage, cost_usd=record.cost_usd)}
+    known = replace(cost, usage=record.usage, cost_usd=record.cost_usd, ended_at=record.archived_at)
+    return {(record.call, record.attempt): known}
 
 
 def _failed(session: Session, named: re.Match[str]) -> dict[tuple[str, int], CallCost]:
     """Return a failed call if it was billed, or may have been: a refusal to serve it is not."""
     try:
         error = json.loads(session.store.get(f"{layout.ARCHIVE}/{named.string}"))
-        status, usage, cost_usd = error["status"], error.get("usage"), error.get("cost_usd")
-        billed = cost_usd is not None or usage is not None or (status is not None and status < 300)
-        cut_off = error["error_class"] in _CUT_OFF and error.get("sent", True)
-        if not billed and not cut_off:
+        billed = _is_billed(error)
+        if not billed and not is_cut_off(error):
             return {}
         at = datetime.fromisoformat(error.get("started_at") or error["sent_at"])
         cost = _cost(session, error["model"], error["call"], at, "failed" if billed else "unanswered")
-        known = replace(cost, usage=Usage.model_validate(usage or {}), cost_usd=cost_usd)
+        usage = Usage.model_validate(error.get("usage") or {})
+        known = replace(cost, usage=usage, cost_usd=error.get("cost_usd"))
         return {(error["call"], error["attempt"]): known}
     except _NOBODY_KNOWS:
         return _unreadable(session, named, "unanswered")
+
+
+def _is_billed(error: Mapping[str, Any]) -> bool:
+    status = error["status"]
+    answered = status is not None and status < 300
+    return error.get("cost_usd") is not None or error.get("usage") is not None or answered
 
 
 def _unreadable(session: Session, named: re.Match[str], fate: Fate) -> dict[tuple[str, int], CallCost]:
@@ -232,7 +261,14 @@ def _unreadable(session: Session, named: re.Match[str], fate: Fate) -> dict[tupl
 
 def _doubted(session: Session, intent: Intent, models: ModelsFile) -> CallCost:
     cost = _cost(session, intent.model, intent.call, intent.sent_at, "in_doubt")
-    return replace(cost, worst_usd=worst_usd_of(session, intent, models))
+    return _at_its_worst(session, intent.call, cost, models)
+
+
+def _at_its_worst(session: Session, call: str, cost: CallCost, models: ModelsFile) -> CallCost:
+    """Return the call with what it may have cost, if it may have been billed unseen."""
+    if cost.fate not in ("in_doubt", "unanswered"):
+        return cost
+    return replace(cost, worst_usd=_worst_usd_of(session, call, cost.model, models))
 
 
 def _cost(session: Session, model: str, call: str, at: datetime, fate: Fate) -> CallCost:

@@ -16,6 +16,7 @@ from discernus.sessions.archive import ArchiveDamaged, Intent
 from discernus.sessions.layout import Call
 from discernus.sessions.owners import Onlooker
 from discernus.sessions.session import Parked, Session
+from discernus.sessions.substitutes import is_substitute
 
 IN_DOUBT = "in_doubt"
 
@@ -106,7 +107,7 @@ class Evidence:
                 record.model_answered,
                 record.finish_reason,
                 record.marks,
-                record.substituted,
+                is_substitute(self.session, record),
             )
 
     def _read_error(self, call: Call, name: str) -> None:

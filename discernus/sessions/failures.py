@@ -1,7 +1,8 @@
 """What went wrong with a session's calls, and what was done about each, read from its folder alone.
 
 A *failure* is an attempt that brought no answer, an answer that could not be used as it was, a call in doubt, an answer
-that another model gave, or one that its archive no longer vouches for. Its outcome is judged by what lies there now.
+that another model gave, one that its archive no longer vouches for, or a quarantine of a model. Its outcome is judged
+by what lies there now.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from discernus.sessions.session import Session
 from discernus.sessions.store import NotInStore
 
 ARCHIVE_DAMAGED = "archive_damaged"
+QUARANTINE = "quarantine"
 
 Outcome = Literal[
     "recovered",  # the same call was answered later
@@ -37,6 +39,8 @@ Outcome = Literal[
     "gave nothing",  # no score came of it, and no other ask or model gave one
     "parked",
     "stopped the session",
+    "answered again",  # a model that took no calls for a time
+    "did not answer again",
     "pending",
 ]
 OUTCOMES: Final[tuple[Outcome, ...]] = get_args(Outcome)
@@ -47,16 +51,17 @@ KEYS: Final[tuple[Key, ...]] = get_args(Key)
 
 @dataclass(frozen=True)
 class Failure:
-    """One thing that went wrong. ``attempt`` is None where it was no attempt's, ``at`` where nothing tells the time.
+    """One thing that went wrong. ``attempt`` is None where it was no attempt's, ``at`` where nothing tells the time,
+    ``call`` where it was a model's own.
 
     ``first``: the first attempt of its call, failed in passing. Where the call was answered later, ``answered_attempt``
     says at which attempt, and ``answered_after_s`` how many seconds after this failure.
     """
 
     session: str
-    call: str
+    call: str | None
     attempt: int | None
-    error_class: str  # an ErrorClass, in_doubt, or what an analysis was parked for
+    error_class: str  # an ErrorClass, in_doubt, quarantine, or what an analysis was parked for
     model: str | None
     at: datetime | None
     message: str
@@ -94,7 +99,7 @@ def failures_of(session: Session, onlooker: Onlooker | None = None) -> tuple[Fai
     The onlooker knows which calls are still under way; without one, each that was never settled counts as in doubt.
     """
     evidence = Evidence(session, onlooker)
-    found = [*_unanswered(evidence), *_odd_answers(evidence), *_damage(evidence)]
+    found = [*_unanswered(evidence), *_odd_answers(evidence), *_damage(evidence), *_quarantines(evidence)]
     found += _otherwise_parked(evidence, found)
     return tuple(sorted(found, key=in_time))
 
@@ -291,9 +296,27 @@ def _damage(evidence: Evidence) -> Iterator[Failure]:
         )
 
 
+def _quarantines(evidence: Evidence) -> Iterator[Failure]:
+    """Yield each time that a model took no calls, with how long it took until it answered again, where it did."""
+    for closure in evidence.session.closures():
+        answered = sorted(one.archived_at for one in evidence.answers.values() if one.model == closure.model)
+        later = [at for at in answered if at > closure.until] or [at for at in answered if at > closure.since]
+        yield Failure(
+            session=evidence.session.name,
+            call=None,
+            attempt=None,
+            error_class=QUARANTINE,
+            model=closure.model,
+            at=closure.since,
+            message=f"model '{closure.model}' took no calls: {closure.reason}",
+            outcome="answered again" if later else "did not answer again",
+            answered_after_s=_seconds(closure.since, later[0]) if later else None,
+        )
+
+
 def _otherwise_parked(evidence: Evidence, found: Iterable[Failure]) -> list[Failure]:
     """Return what was parked for something that no call's failure tells."""
-    told = {(Call.named(failure.call).number, failure.error_class) for failure in found}
+    told = {(Call.named(failure.call).number, failure.error_class) for failure in found if failure.call is not None}
     return [
         Failure(
             session=evidence.session.name,

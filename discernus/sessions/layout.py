@@ -19,6 +19,7 @@ EXTRACTED = "extracted"
 INTENTS = "fault_recovery/intents"
 PARKED = "fault_recovery/parked"
 WAITING = "fault_recovery/waiting"
+CLOSURES = f"{WAITING}/closures"
 PAGES = "analysis_results"
 DELIVERABLES = "deliverables"
 STATE = "system_state"
@@ -120,6 +121,11 @@ def parked(number: int) -> str:
 
 def waiting(model: str) -> str:
     return f"{WAITING}/{_file_name(model)}.json"
+
+
+def closure(model: str, number: int) -> str:
+    """Return the name of the note that a model took no calls for a time, for the so manieth time."""
+    return f"{CLOSURES}/{_file_name(model)}_{number:03d}.json"
 
 
 def version(model: str, answered: str) -> str:

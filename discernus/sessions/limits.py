@@ -14,12 +14,15 @@ def limits_in_words(session: Session) -> tuple[str, ...]:
 
 def _in_words(share: dict[str, Any]) -> str:
     rate, in_flight = share["calls_per_minute"], share["in_flight"]
-    parts = [f"{_shown(rate)} calls a minute"] if rate is not None else []
-    parts += (
-        [f"{in_flight:,} in flight" if parts else f"{in_flight:,} calls in flight"] if in_flight is not None else []
-    )
+    parts = [f"{_calls(_shown(rate))} a minute"] if rate is not None else []
+    if in_flight is not None:
+        parts.append(f"{in_flight:,} in flight" if parts else f"{_calls(f'{in_flight:,}')} in flight")
     source = f" ({share['source']})" if share["source"] else ""
     return f"{share['model']}: at most {' and '.join(parts)}{source}" if parts else ""
+
+
+def _calls(number: str) -> str:
+    return f"{number} call{'' if number == '1' else 's'}"
 
 
 def _shown(rate: float) -> str:

@@ -110,6 +110,7 @@ def open_session(
     mirror: Path | None,
     extraction_models: tuple[str, ...] = (),
     timeouts_s: dict[str, float] | None = None,
+    proxied: bool = False,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Session:
     """Freeze the definition into a new session and return it; its facts are written last and make it a session.
@@ -144,6 +145,7 @@ def open_session(
         call_timeout_s=call_timeout_s,
         extraction_models=extraction_models,
         timeouts_s=timeouts_s or {},
+        proxied=proxied,
         versions={
             "discernus": __version__,
             "python": platform.python_version(),

@@ -157,10 +157,11 @@ class ProgressReader:
         error = self._last_error
         if error is None or error["kind"] != "transient":
             return ""
-        until = datetime.fromisoformat(error["at"]) + timedelta(seconds=error["retry_after_s"] or WAITED_S)
+        told_s = error["retry_after_s"]  # by the vendor; how long we wait where it tells nothing is not on record
+        until = datetime.fromisoformat(error["at"]) + timedelta(seconds=told_s or WAITED_S)
         if until < datetime.now(UTC):
             return ""
-        return f"{_said(error)} (tried again by {until.astimezone():%H:%M:%S})"
+        return f"{_said(error)} (tried again by {until.astimezone():%H:%M:%S})" if told_s else _said(error)
 
     def _split(self, names: list[str]) -> tuple[int, int]:
         """Return how many calls are in flight, and how many in doubt, given the names of all intents."""

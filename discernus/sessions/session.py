@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -43,6 +44,7 @@ class SessionFacts(BaseModel):
     versions: dict[str, str]
     extraction_models: tuple[str, ...] = ()
     timeouts_s: dict[str, float] = {}
+    proxied: bool = False
 
     def timeout_s(self, model: str) -> float:
         """Return the seconds that a call to the model may take."""
@@ -81,6 +83,17 @@ class Parked(BaseModel):
     failures: int
     at: datetime
     released: bool = False
+
+
+class Closure(BaseModel):
+    """A time during which a model took no calls, quarantined; ``until`` is when it was next to be tried."""
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str
+    reason: str
+    since: datetime
+    until: datetime
 
 
 class Session:
@@ -187,9 +200,27 @@ class Session:
         return str(note["status"]), str(note["reason"])
 
     def note_waiting(self, model: str, reason: str, until: datetime) -> None:
-        """Say that calls to the model wait, and until when."""
-        note = {"model": model, "reason": reason, "until": until.isoformat()}
-        self.store.put(layout.waiting(model), json.dumps(note, ensure_ascii=False).encode(), durable=False)
+        """Say that calls to the model wait, and until when; each time that it closes anew is kept for the report."""
+        now = datetime.now(UTC)
+        note = json.dumps(
+            {"model": model, "reason": reason, "since": now.isoformat(), "until": until.isoformat()}, ensure_ascii=False
+        ).encode()
+        if all(one.model != model or one.until <= now for one in self._closures((layout.waiting(model),))):
+            number = sum(one.model == model for one in self.closures()) + 1
+            self.store.put_if_absent(layout.closure(model, number), note)
+        self.store.put(layout.waiting(model), note, durable=False)
+
+    def closures(self) -> list[Closure]:
+        """Return each time that a model took no calls, as this session met it, oldest first."""
+        names = (f"{layout.CLOSURES}/{name}" for name in self.store.names(layout.CLOSURES))
+        return sorted(self._closures(names), key=lambda one: one.since)
+
+    def _closures(self, names: Iterable[str]) -> Iterator[Closure]:
+        for name in names:
+            try:
+                yield Closure.model_validate_json(self.store.get(name))
+            except (NotInStore, ValidationError):  # torn by a power cut
+                continue
 
     def note_limits(self, shares: list[dict[str, Any]]) -> None:
         """Keep this session's parts of its models' limits."""
@@ -205,9 +236,9 @@ class Session:
 
     def waiting(self) -> list[tuple[str, str, datetime]]:
         """Return each model whose calls wait now, why, and until when."""
-        notes = [json.loads(self.store.get(f"{layout.WAITING}/{name}")) for name in self.store.names(layout.WAITING)]
-        found = [(note["model"], note["reason"], datetime.fromisoformat(note["until"])) for note in notes]
-        return [one for one in found if one[2] > datetime.now(UTC)]
+        names = (f"{layout.WAITING}/{name}" for name in self.store.names(layout.WAITING) if name.endswith(".json"))
+        now = datetime.now(UTC)
+        return [(one.model, one.reason, one.until) for one in self._closures(names) if one.until > now]
 
     def reached(self, stage: str) -> bool:
         """Return whether the stage's checkpoint is there."""

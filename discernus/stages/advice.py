@@ -5,8 +5,10 @@ Each sentence rests on figures of that very session. Where nothing dominates, no
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import takewhile
 from math import fsum
 from statistics import fmean
@@ -16,11 +18,14 @@ from discernus.llm.catalogue import ModelFacts, cost_usd, facts_of, prompt_token
 from discernus.llm.models_file import ModelsFile
 from discernus.llm.requests import analysis_request
 from discernus.reports.groups import Group, groups_of
+from discernus.reports.markdown import percent
 from discernus.sessions.costs import CallCost, Costs, costs_by
 from discernus.sessions.session import Session
 from discernus.stages.records import session_records
 
 DOMINATES = 0.5  # of the cost
+AGREES = 0.05  # of a cost, by which it may part from what prices make of it: prompts are not all of one length
+MANY_EARLY = 0.5  # of the calls
 WORTH_SAYING = 0.05  # of the cost could be saved
 MUCH_EXTRACTION = 0.15  # of the cost
 MUCH_CHEAPER = 0.5  # of what the extraction did cost
@@ -51,7 +56,7 @@ class Facts:
 
     ``shared_tokens`` of the ``prompt_tokens`` of a request on average stand at its beginning and are the same for every
     document. ``consistency`` is the least over models and variants, None where it is not known. ``readers`` are models
-    that could have read answers.
+    that could have read answers. ``early``: how many analyses by a model were sent before its first answer was there.
     """
 
     costs: tuple[Costs, ...]
@@ -60,15 +65,17 @@ class Facts:
     prompt_tokens: float
     consistency: Consistency | None
     readers: tuple[str, ...]
+    early: Mapping[str, int]
 
 
 def facts_for_advice(session: Session, calls: Iterable[CallCost], models: ModelsFile) -> Facts:
     """Return what a session's calls and scores say about its cost."""
+    calls = tuple(calls)
     costs = tuple(costs_by(calls, ("model", "purpose")))
     readers = tuple(dict.fromkeys((*session.extraction_models, *models.fallbacks("extraction"))))
     known = {model: facts_of(model, models.rules(model)) for model in {*(one.group[0] for one in costs), *readers}}
     shared, prompt = _prompt_of(session)
-    return Facts(costs, known, shared, prompt, _consistency(session), readers)
+    return Facts(costs, known, shared, prompt, _consistency(session), readers, _early(calls))
 
 
 def advise(facts: Facts) -> tuple[str, ...]:
@@ -87,30 +94,56 @@ def _dominant(facts: Facts, total: float) -> str | None:
     if cost < DOMINATES * total:
         return None
     model, purpose = one.group
-    said = f"{_DONE[purpose]} {model} took {_percent(cost / total)} of the cost ({cost:.4f} of {total:.4f} USD)"
-    share = _share_of_answers(one, facts.models[model])
+    parts = _parts(one, facts.models[model])
+    if len(facts.costs) == 1:  # that it took all of the cost goes without saying
+        return f"Of {_the_cost(facts)}, {parts}." if parts else None
+    said = f"{_DONE[purpose]} {model} took {percent(cost / total)} of {_the_cost(facts)}"
+    return f"{said} ({cost:.4f} of {total:.4f} USD){f'; of that {parts}' if parts else ''}."
+
+
+def _the_cost(facts: Facts) -> str:
+    """Return what shares are of: a cost that is not known in all is said to be that."""
+    unpriced = sum(one.unpriced for one in facts.costs)
+    if not unpriced:
+        return "the cost"
+    have = "call has" if unpriced == 1 else "calls have"
+    return f"the known cost ({unpriced:,} {have} no known price)"
+
+
+def _parts(one: Costs, facts: ModelFacts) -> str:
+    """Return whether prompts, answers or thinking were dear, in words; nothing where that cannot be told."""
+    share = _share_of_answers(one, facts)
     if share is None:
-        return f"{said}."
+        return ""
     if share < DOMINATES:
-        return f"{said}, {_percent(1 - share)} of it for prompts."
+        return f"{percent(1 - share)} was for prompts"
     thinking = (one.reasoning_tokens or 0) / (one.completion_tokens or 1)
     if thinking < DOMINATES:
-        return f"{said}, {_percent(share)} of it for answers."
+        return f"{percent(share)} was for answers"
     return (
-        f"{said}, {_percent(share)} of it for answers, {_percent(thinking)} of which was reasoning; "
-        "a lower `reasoning` for this model would lower it in the next study."
+        f"{percent(share)} was for answers, and {percent(thinking)} of these was reasoning; "
+        "a lower `reasoning` for this model would lower it in the next study"
     )
 
 
 def _share_of_answers(one: Costs, facts: ModelFacts) -> float | None:
-    """Return the share of the cost that answers had, by the model's prices; None where these are not known."""
-    if one.prompt_tokens is None or one.completion_tokens is None:
+    """Return the share of the cost that answers had, by the model's prices; None where these are not what was paid."""
+    if not _paid_at(facts, one) or one.prompt_tokens is None:
         return None
-    prompt, completion = one.prompt_tokens / one.calls, one.completion_tokens / one.calls
-    whole = cost_usd(facts, prompt, completion, (one.cached_tokens or 0) / one.calls)
-    prompts = cost_usd(facts, prompt, 0, (one.cached_tokens or 0) / one.calls)
-    answers = None if whole is None or prompts is None else whole - prompts
-    return answers / whole if whole and answers is not None else None
+    prompts = cost_usd(facts, one.prompt_tokens / one.calls, 0, (one.cached_tokens or 0) / one.calls)
+    return None if prompts is None or not one.cost_usd else max(0.0, 1 - prompts * one.calls / one.cost_usd)
+
+
+def _paid_at(facts: ModelFacts, one: Costs) -> bool:
+    """Return whether the calls cost what the model's prices make of their tokens, so that these may be reckoned with.
+
+    They do not where a vendor tells a cost of its own, where a substitute answered, or where some cost is not known.
+    """
+    if one.unpriced or not one.cost_usd or one.prompt_tokens is None or one.completion_tokens is None:
+        return False
+    each = [tokens / one.calls for tokens in (one.prompt_tokens, one.completion_tokens, one.cached_tokens or 0)]
+    reckoned = cost_usd(facts, *each)
+    return reckoned is not None and abs(reckoned * one.calls - one.cost_usd) <= AGREES * one.cost_usd
 
 
 def _uncached(facts: Facts, total: float) -> str | None:
@@ -120,14 +153,37 @@ def _uncached(facts: Facts, total: float) -> str | None:
     if usd < WORTH_SAYING * total:
         return None
     one = next(one for one in facts.costs if one.group == (model, "analysis"))
-    cached = _percent((one.cached_tokens or 0) / (one.prompt_tokens or 1))
-    shared = _percent(facts.shared_tokens / facts.prompt_tokens)
+    cached = percent((one.cached_tokens or 0) / (one.prompt_tokens or 1))
+    shared = percent(facts.shared_tokens / facts.prompt_tokens)
     return (
         f"{cached} of the prompt tokens of {model} came from its vendor's cache, though the framework, {shared} of "
-        "each prompt, stands unchanged at its beginning, where a cache can serve it. In the next study, put the calls "
-        "to one model close together in time, with fewer models at once; up to "
-        f"{usd:.4f} USD ({_percent(usd / total)}) would have been saved here."
+        f"each prompt, stands unchanged at its beginning, where a cache can serve it. {_how_to_cache(facts, one)}; up "
+        f"to {usd:.4f} USD ({percent(usd / total)} of {_the_cost(facts)}) would have been saved here."
     )
+
+
+def _how_to_cache(facts: Facts, one: Costs) -> str:
+    """Return what would let a cache serve more: an answer before all else is sent, or less time between calls."""
+    early = facts.early.get(one.group[0], 0)
+    if early > MANY_EARLY * one.calls:
+        return (
+            f"{early:,} of {one.calls:,} calls were sent before the first was answered, and a cache holds what an "
+            "earlier call left there. In the next study, let one call to each model be answered before the others "
+            "are sent: a lower --concurrency comes close to that"
+        )
+    models = {costs.group[0] for costs in facts.costs if costs.group[1] == "analysis"}
+    fewer = ", with fewer models at once" if len(models) > 1 else ""
+    return f"In the next study, put the calls to one model close together in time{fewer}"
+
+
+def _early(calls: Iterable[CallCost]) -> dict[str, int]:
+    """Return how many analyses by each model were sent before its first answer was there."""
+    asked = [call for call in calls if call.purpose == "analysis" and call.fate == "answered"]
+    first: dict[str, datetime] = {}
+    for call in asked:
+        if call.ended_at is not None:
+            first[call.model] = min(call.ended_at, first.get(call.model, call.ended_at))
+    return Counter(call.model for call in asked if call.model in first and call.at < first[call.model])
 
 
 def _could_save(facts: Facts, one: Costs) -> float:
@@ -137,7 +193,9 @@ def _could_save(facts: Facts, one: Costs) -> float:
     least = known.cached_from_tokens or LEAST_CACHED
     if rate is None or known.vendor in CACHED_WHEN_MARKED or facts.shared_tokens < least:
         return 0.0
-    if one.prompt_tokens is None or one.cached_tokens is None:  # a vendor that does not tell may have cached
+    if not _paid_at(known, one) or one.prompt_tokens is None:
+        return 0.0
+    if one.cached_tokens is None:  # a vendor that does not tell may have cached
         return 0.0
     possible = one.prompt_tokens * facts.shared_tokens / facts.prompt_tokens * (one.calls - 1) / one.calls
     return max(0.0, possible - one.cached_tokens) * (rate.input_usd - rate.cached_input_usd)
@@ -147,10 +205,10 @@ def _extraction(facts: Facts, total: float) -> str | None:
     """Say that reading answers by a second model was dear, and which model would have done it for less."""
     of_extraction = [one for one in facts.costs if one.group[1] == "extraction" and one.cost_usd]
     cost = fsum(one.cost_usd or 0.0 for one in of_extraction)
-    if cost < MUCH_EXTRACTION * total:
+    if cost < MUCH_EXTRACTION * total or any(one.unpriced for one in of_extraction):
         return None
     names = " and ".join(one.group[0] for one in of_extraction)
-    said = f"Having answers read by {names} took {_percent(cost / total)} of the cost ({cost:.4f} USD)"
+    said = f"Having answers read by {names} took {percent(cost / total)} of {_the_cost(facts)} ({cost:.4f} USD)"
     offers = {model: _same_calls(facts.models[model], of_extraction) for model in facts.readers}
     known = {model: usd for model, usd in offers.items() if usd is not None and usd <= MUCH_CHEAPER * cost}
     if not known:
@@ -175,7 +233,7 @@ def _same_calls(facts: ModelFacts, costs: Iterable[Costs]) -> float | None:
 def _fewer_runs(facts: Facts, total: float) -> str | None:
     """Say with how many runs the next study would still be consistent."""
     found = facts.consistency
-    if found is None or found.alpha < CONSISTENT:
+    if found is None or found.alpha < CONSISTENT or any(one.unpriced for one in facts.costs):
         return None
     fewer = next(runs for runs in range(FEWEST_RUNS, found.runs + 1) if _alpha_with(found, runs) >= CONSISTENT)
     analyses = fsum(one.cost_usd or 0.0 for one in facts.costs if one.group[1] == "analysis")
@@ -185,7 +243,7 @@ def _fewer_runs(facts: Facts, total: float) -> str | None:
     return (
         f"Over {found.runs} runs, {found.dimension}, the least consistent dimension of {found.dimensions}, reached an "
         f"alpha of {found.alpha:.2f}. With texts like these {found.documents}, {fewer} runs would be expected to reach "
-        f"{_alpha_with(found, fewer):.2f} (Spearman-Brown), and would save {_percent(saved / total)} of such a cost in "
+        f"{_alpha_with(found, fewer):.2f} (Spearman-Brown), and would save {percent(saved / total)} of such a cost in "
         "the next study."
     )
 
@@ -223,7 +281,3 @@ def _prompt_of(session: Session) -> tuple[float, float]:
     alike = tuple(column[0] for column in takewhile(lambda column: len(set(column)) == 1, columns))
     shared = prompt_tokens(requests[0].model_copy(update={"messages": alike}))
     return shared, fmean(prompt_tokens(request) for request in requests)
-
-
-def _percent(share: float) -> str:
-    return f"{round(100 * share)} %"

@@ -11,7 +11,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
+from discernus.experiments.experiment import OFFLINE_PREFIX
 from discernus.extraction.extract import ask_again, extract
+from discernus.llm import proxy
 from discernus.llm.calls import ModelRequest
 from discernus.llm.catalogue import facts_of
 from discernus.llm.errors import CallFailed
@@ -19,15 +21,18 @@ from discernus.llm.models_file import read_models_file
 from discernus.llm.requests import analysis_request, extraction_request
 from discernus.sessions.archive import ArchiveDamaged, ArchivedCall, UnderWay
 from discernus.sessions.calls import Calls, NoRoom
+from discernus.sessions.costs import is_cut_off
 from discernus.sessions.layout import Call
 from discernus.sessions.session import Parked, Session
-from discernus.sessions.versions import note_version
+from discernus.sessions.substitutes import is_substitute
+from discernus.sessions.versions import note_version, versions
 from discernus.settings import Settings
 
 PAID = 200  # a reply that was billed, though no answer could be read out of it
 MOST_PAID = 2  # how often such a reply is paid for before the analysis is parked
 PATIENT_FAILURES = 5  # so often a vendor's own Retry-After is taken at its word; then our backoff is the least
 UNDER_WAY_POLL_S = 2.0  # how often to look for an answer that another process is getting
+MOST_SUBSTITUTED = 3  # answers of another model, and none of its own, before no more of them are paid for
 NO_FALLBACK = frozenset({"archive_damaged", "bad_request"})  # another model would meet the same
 ACCEPTING = "accept the new version with --accept-versions, or open another session with --new"
 
@@ -46,7 +51,8 @@ class Asked:
     """How a call ended; ``held``: the session is paused; ``closed``: the model takes no calls for ``wait_s``;
     ``reused``: the archive had the answer, nothing was sent.
 
-    ``cost_usd`` includes what failed tries cost; ``in_doubt`` tries died, and may have cost as much again each.
+    ``cost_usd`` includes what failed tries cost; ``in_doubt`` tries died or were cut off, and may have cost as much
+    again each.
     ``falls_back``: it was left to the next candidate.
     """
 
@@ -151,7 +157,7 @@ async def _obtain(calls: Calls, question: _Question) -> Asked:
                 return refused
         obtained = await calls.obtain(session.archive, session.name, call, content_key, question.request)
     except CallFailed as failure:
-        return _judge(question, failure, parked)
+        return _judge(question, failure)
     except UnderWay as other:
         raise TryAgain("under_way", str(other), min(other.seconds, UNDER_WAY_POLL_S)) from other
     except NoRoom as full:
@@ -175,7 +181,9 @@ async def _before_asking(calls: Calls, question: _Question, parked: Parked | Non
     status, reason = session.noted_status()
     if status == "paused":  # scheduled before the pause, and waiting to be tried again
         return Asked("held", reason=reason)
-    if not question.last and (given_up := _given_up(question)):
+    if stopping := _why_none_may_go_out(question):
+        return Asked("stop", reason=stopping)
+    if not question.last and (given_up := _answered_by_a_fallback(question) or _given_up(question)):
         return Asked("parked", reason=given_up, falls_back=True)
     if call.fallback and (too_small := _no_larger(question)):
         if question.last:
@@ -195,16 +203,53 @@ def _may_be_tried(parked: Parked, again: bool) -> bool:
     return parked.released or (again and parked.passing and parked.passes == 1)
 
 
+def _why_none_may_go_out(question: _Question) -> str:
+    """Return what a person has to settle before any call of this kind is made; nothing if there is no such thing."""
+    session, model = question.session, question.request.model
+    if session.facts.proxied and not proxy.serves(question.settings, model) and not model.startswith(OFFLINE_PREFIX):
+        return "this session's calls go through a proxy, and none is set here; pass --proxy, or set DISCERNUS_PROXY_URL"
+    if question.call.purpose == "analysis" and session.definition.experiment.pin_versions:
+        for version in versions(session.store):
+            if version.model == model and not version.accepted:
+                return _version_changed(version.model, version.version)
+    return ""
+
+
+def _answered_by_a_fallback(question: _Question) -> str:
+    """Return that a fallback has been paid for this analysis before a crash; nothing if none has."""
+    call, candidates = question.call, range(question.call.fallback + 1, len(question.candidates))
+    later = (replace(call, ask=0, fallback=fallback) for fallback in candidates)
+    if call.purpose == "analysis" and any(question.session.store.exists(one.response) for one in later):
+        return "a fallback has answered it"
+    return ""
+
+
 def _given_up(question: _Question) -> str:
-    """Return why this candidate was given up before a crash, so that it is not paid for again; nothing if it was
-    not."""
-    failures = question.session.archive.failures(question.call)
+    """Return why this candidate was given up before a crash, so that it is not paid for again; nothing if it was not.
+
+    What was given up before the analysis was released, or before its second pass, counts no more.
+    """
+    failures = _of_this_pass(question)
     if not failures:
         return ""
     last = failures[-1]
     for_good = last["kind"] != "transient" and last["error_class"] not in NO_FALLBACK
-    counted = sum(past["counts_as_attempt"] and past["kind"] == "transient" for past in failures)
-    return str(last["message"]) if for_good or counted >= question.settings.retry_max_attempts else ""
+    spent = for_good or _counted(failures) >= question.settings.retry_max_attempts
+    return str(last["message"]) if spent else ""
+
+
+def _counted(failures: list[dict[str, Any]]) -> int:
+    """Return how many of the failures use up an attempt."""
+    return sum(past["counts_as_attempt"] and past["kind"] == "transient" for past in failures)
+
+
+def _of_this_pass(question: _Question) -> list[dict[str, Any]]:
+    """Return the call's failures since its analysis was released, or since its second pass began."""
+    failures = question.session.archive.failures(question.call)
+    record = question.session.parked(question.call.number)
+    if record is None or not _may_be_tried(record, question.again):
+        return failures
+    return [failure for failure in failures if datetime.fromisoformat(failure["at"]) > record.at]
 
 
 def _no_larger(question: _Question) -> str:
@@ -226,8 +271,9 @@ def _accounted(question: _Question, record: ArchivedCall, *, reused: bool) -> As
     if record.attempt == 1:
         return Asked("answered", reused=reused, cost_usd=record.cost_usd)
     failures = question.session.archive.failures(question.call)
-    cost_usd = None if record.cost_usd is None else record.cost_usd + _cost_of(failures)
-    earlier = sum(failure["attempt"] < record.attempt for failure in failures)
+    failed_usd = _cost_of(failures)
+    cost_usd = record.cost_usd + failed_usd if record.cost_usd is not None else failed_usd or None
+    earlier = sum(failure["attempt"] < record.attempt and not is_cut_off(failure) for failure in failures)
     return Asked("answered", reused=reused, cost_usd=cost_usd, in_doubt=record.attempt - 1 - earlier)
 
 
@@ -241,39 +287,60 @@ def _refuse_who_answered(question: _Question, record: ArchivedCall) -> Asked | N
     model, answered = record.model_requested, record.model_answered
     if call.purpose != "analysis" or answered is None:
         return None
-    if record.substituted and not experiment.allow_substitution:
+    if record.substituted and not experiment.allow_substitution and is_substitute(session, record):
         reason = (
-            f"{answered} answered in place of {model}; its answer is archived and not scored. "
-            "Name that model, or write `allow_substitution: true` in the experiment"
+            f"{answered} answered in place of {model}; its answer is archived and not scored. If it is the same model, "
+            f"write `answers_as: [{answered}]` for it in models.yaml and run again, at no cost; else name that model, "
+            "or allow_substitution, in the experiment, and open a new session"
         )
         if not question.last:
             return Asked("parked", reason=reason, falls_back=True)
-        return _park(session, call, "substitution", reason, passing=False, failures=0, passes=2)
+        asked = _park(session, call, "substitution", reason, passing=False, failures=0, passes=2)
+        return Asked("stop", reason=reason) if _never_answers(session, model) else asked
     version = note_version(session.store, model, answered, call.name)
     if version.accepted or not experiment.pin_versions:
         return None
-    return Asked("stop", reason=f"{model} now answers as {answered}, and the experiment pins its version; {ACCEPTING}")
+    return Asked("stop", reason=_version_changed(model, answered))
 
 
-def _judge(question: _Question, failure: CallFailed, parked: Parked | None) -> Asked:
+def _version_changed(model: str, answered: str) -> str:
+    return f"{model} now answers as {answered}, and the experiment pins its version; {ACCEPTING}"
+
+
+def _never_answers(session: Session, model: str) -> bool:
+    """Return whether another model has answered in this one's place several times, and it has never done so itself."""
+    if any(version.model == model for version in versions(session.store)):
+        return False
+    refused = (one for one in session.all_parked() if one.error_class == "substitution")
+    return sum(session.analysis(one.number).model == model for one in refused) >= MOST_SUBSTITUTED
+
+
+def _judge(question: _Question, failure: CallFailed) -> Asked:
     session, settings, call = question.session, question.settings, question.call
-    if failure.stops_session:
-        return Asked("stop", reason=failure.message)
-    failures = session.archive.failures(call)
-    counted = sum(past["counts_as_attempt"] and past["kind"] == "transient" for past in failures)
-    used_before = parked.failures if parked is not None else 0
-    attempts = counted - used_before
+    failures = _of_this_pass(question)
+    optional = call.purpose == "extraction" and call.fallback > 0  # what nobody named must not stop what was named
+    cost_usd, in_doubt = _cost_of(failures), sum(map(is_cut_off, failures))
+    if failure.stops_session and not optional:
+        return Asked("stop", reason=failure.message, cost_usd=cost_usd, in_doubt=in_doubt)
+    attempts = _counted(failures)
     passing = failure.kind == "transient"
     limit = min(settings.retry_max_attempts, MOST_PAID) if failure.status == PAID else settings.retry_max_attempts
     if passing and not (failure.counts_as_attempt and attempts >= limit):
         raise TryAgain(failure.error_class, failure.message, _delay_s(settings, failure, len(failures)))
     reason = f"{failure.message} ({attempts} attempts)" if passing else failure.message
-    cost_usd = _cost_of(failures)
     if not question.last and failure.error_class not in NO_FALLBACK:
-        return Asked("parked", reason=reason, falls_back=True, cost_usd=cost_usd)
+        return Asked("parked", reason=reason, falls_back=True, cost_usd=cost_usd, in_doubt=in_doubt)
     passes: Literal[1, 2] = 2 if question.again or not passing else 1
-    asked = _park(session, call, failure.error_class, reason, passing=passing, failures=counted, passes=passes)
-    return replace(asked, cost_usd=cost_usd)
+    asked = _park(
+        session,
+        call,
+        failure.error_class,
+        reason,
+        passing=passing,
+        failures=_counted(session.archive.failures(call)),
+        passes=passes,
+    )
+    return replace(asked, cost_usd=cost_usd, in_doubt=in_doubt)
 
 
 def _delay_s(settings: Settings, failure: CallFailed, failures: int) -> float:

@@ -16,6 +16,7 @@ from discernus.sessions.archive import ArchivedCall
 from discernus.sessions.failures import Failure
 from discernus.sessions.layout import Call
 from discernus.sessions.session import Session
+from discernus.sessions.substitutes import is_substitute
 from discernus.sessions.versions import versions
 from discernus.stages.records import all_calls
 
@@ -44,16 +45,17 @@ def answers_of(session: Session) -> Answers:
         found.places[model][forensics.get("vendor"), forensics.get("deployment_region")] = None
         if answer.price_source is not None:
             found.prices[model].add(answer.price_source)
-        if answer.substituted:
+        substituted = is_substitute(session, answer)
+        if substituted:
             found.substitutes.add((model, answer.model_answered))
         if answer.purpose == "extraction":
-            _note_reading(found, answer)
+            _note_reading(found, answer, substituted=substituted)
     return found
 
 
-def _note_reading(found: Answers, answer: ArchivedCall) -> None:
+def _note_reading(found: Answers, answer: ArchivedCall, *, substituted: bool) -> None:
     call = Call.named(answer.call)
-    if call not in found.readings and answer.substituted and answer.model_answered is not None:
+    if call not in found.readings and substituted and answer.model_answered is not None:
         found.read_by_others[answer.model_requested, answer.model_answered] += 1
     found.readings.add(call)
 
@@ -64,7 +66,8 @@ def stand_ins(
     """Return which models answered in the place of others: analyses first, then second readings."""
     failed: _Failed = defaultdict(list)
     for failure in failures:
-        failed[_wanted(Call.named(failure.call))].append(failure)
+        if failure.call is not None:
+            failed[_wanted(Call.named(failure.call))].append(failure)
     return (*_analyses_by_others(list(records), failed), *_readings_by_others(session, answers, failed))
 
 
@@ -99,7 +102,7 @@ def _wanted(call: Call) -> tuple[object, ...]:
 
 def _why(call: Call, failed: _Failed) -> str:
     """Return the class of the last failure of the models that were to answer before this one did."""
-    earlier = [one for one in failed.get(_wanted(call), ()) if Call.named(one.call).fallback < call.fallback]
+    earlier = [one for one in failed.get(_wanted(call), ()) if Call.named(str(one.call)).fallback < call.fallback]
     return earlier[-1].error_class if earlier else NOT_CALLED
 
 

@@ -95,7 +95,8 @@ class ModelEstimate:
 class Estimate:
     """What a run will take. Sums in USD leave out the ``unpriced`` models, and are None where no model has a price.
 
-    ``worst_usd`` is None also where nothing bounds the answers of a model that has a price.
+    ``worst_usd`` is None also where nothing bounds the answers of a model that has a price. ``dearest_call_usd`` is the
+    most that any single call may cost, by a fallback or of a second reading too; None where no such bound is known.
     """
 
     models: tuple[ModelEstimate, ...]
@@ -105,6 +106,7 @@ class Estimate:
     usd: Range | None
     worst_usd: float | None
     unpriced: tuple[str, ...]
+    dearest_call_usd: float | None = None
 
 
 def sentence(estimate: Estimate) -> str:
@@ -120,7 +122,7 @@ def sentence(estimate: Estimate) -> str:
         places = _places(estimate.usd.likely)
         low, likely, high = (f"{usd:,.{places}f}" for usd in estimate.usd.values)
         worst = estimate.worst_usd
-        most = "nothing bounds it" if worst is None else f"at most {worst:,.{places}f}"
+        most = "nothing bounds it" if worst is None else f"{worst:,.{places}f} with the longest answers"
         known = f"projected cost: {likely} USD ({low} to {high}; {most}), {_resting_on(estimate)}"
     unpriced = ", ".join(estimate.unpriced)
     apart = f"; no price is known of {unpriced}, which models.yaml may give" if unpriced else ""
@@ -150,6 +152,7 @@ class Estimator:
 
     def estimate(self, analyses: Iterable[Analysis]) -> Estimate:
         """Return what these analyses will take, with the calls that follow some of them."""
+        analyses = list(analyses)
         by_model: dict[str, list[Analysis]] = {}
         for analysis in analyses:
             by_model.setdefault(analysis.model, []).append(analysis)
@@ -166,7 +169,19 @@ class Estimator:
             usd=sum((usd for usd, _ in priced), NONE) if priced else None,
             worst_usd=fsum(worst) if priced and len(worst) == len(priced) else None,
             unpriced=tuple(dict.fromkeys(one.model for one in found if one.usd is None)),
+            dearest_call_usd=self._dearest_call_usd(analyses),
         )
+
+    def reserved_usd(self, analysis: Analysis) -> float:
+        """Return what a budget must have left for a call of the analysis, whichever model serves it; 0: no price."""
+        fallbacks = self._definition.experiment.fallback_models.get(analysis.model, ())
+        worst = (self.worst_usd(analysis, model) for model in (analysis.model, *fallbacks))
+        return max((usd for usd in worst if usd is not None), default=0.0)
+
+    def _dearest_call_usd(self, analyses: Sequence[Analysis]) -> float | None:
+        asked = [one for one in analyses if not one.model.startswith(OFFLINE_PREFIX)]
+        second = (self.worst_second_usd(one, reader) for one in asked for reader in self._extraction_models)
+        return max((*map(self.reserved_usd, asked), *(usd for usd in second if usd is not None)), default=0.0) or None
 
     def tokens_per_call(self, model: str) -> int:
         """Return the tokens that a call to the model is expected to take on average, its prompt and its answer."""

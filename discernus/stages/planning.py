@@ -22,15 +22,15 @@ MOST_ASKS = 3
 class Todo:
     """An analysis still to be done, with a label for people.
 
-    ``worst_usd`` is the most that one call of it may cost, ``second_usd`` its reading by a second model; 0 where no
-    price is known.
+    ``worst_usd`` is the most that one call of it may cost, ``second_usd`` its reading by a second model; None where
+    that is not known, 0 where it costs nothing.
     """
 
     number: int
     model: str
     label: str
-    worst_usd: float = 0.0
-    second_usd: float = 0.0
+    worst_usd: float | None = None
+    second_usd: float | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def read_plan(session: Session, first: int, last: int, *, again: bool, prices: E
         has_record = layout.parked(analysis.number).rpartition("/")[2] in parked_files
         record = session.parked(analysis.number) if has_record else None
         if record is None or record.released or (again and record.passing and record.passes == 1):
-            worst_usd, second_usd = _worst(session, analysis, prices) if prices is not None else (0.0, 0.0)
+            worst_usd, second_usd = _worst(session, analysis, prices) if prices is not None else (None, None)
             todo.append(Todo(analysis.number, analysis.model, label(session, analysis), worst_usd, second_usd))
         else:
             parked += 1
@@ -82,15 +82,18 @@ def read_plan(session: Session, first: int, last: int, *, again: bool, prices: E
     return Stretch(tuple(todo), len(found), parked, passing, sum(known), len(costs) - len(known))
 
 
-def _worst(session: Session, analysis: Analysis, prices: Estimator) -> tuple[float, float]:
+def _worst(session: Session, analysis: Analysis, prices: Estimator) -> tuple[float | None, float | None]:
     """Return what a call of the analysis, and one of its second reading, costs at worst over all that may serve it."""
     asked = [prices.worst_usd(analysis, model) for model in session.candidates(analysis.number)]
     read = [prices.worst_second_usd(analysis, model) for model in session.extraction_models]
     return _most(asked), _most(read)
 
 
-def _most(costs: list[float | None]) -> float:
-    return max((usd for usd in costs if usd is not None), default=0.0)
+def _most(costs: list[float | None]) -> float | None:
+    """Return the highest cost that is known; None where one is not, and no other says what a call may cost."""
+    known = [usd for usd in costs if usd is not None]
+    most = max(known, default=0.0)
+    return most if len(known) == len(costs) or most else None
 
 
 def costs_of(session: Session, number: int) -> list[float | None]:

@@ -16,6 +16,7 @@ from discernus.sessions import layout
 from discernus.sessions.archive import ArchiveDamaged, ArchivedCall
 from discernus.sessions.layout import Call
 from discernus.sessions.session import Session
+from discernus.sessions.substitutes import is_substitute
 from discernus.statistics.formulas import compute, named_values
 
 
@@ -59,7 +60,7 @@ def analysis_record(session: Session, analysis: Analysis) -> AnalysisRecord:
         model_requested=analysis.model,
         model_asked=call.model_requested,
         model_answered=call.model_answered,
-        substituted=call.substituted,
+        substituted=is_substitute(session, call),
         variant=analysis.variant,
         run=analysis.run,
         status="scored" if extraction.status == "complete" else "partial",

@@ -65,7 +65,7 @@ def seal(session: Session) -> Sealed:
         root_sha256=root,
         scored=session.facts.analyses - missing,
         parked=missing,
-        in_doubt=len(session.intents()),
+        in_doubt=costs.in_doubt,
         cost_usd=costs.cost_usd or 0.0,
         unpriced=costs.unpriced,
         in_doubt_usd=costs.in_doubt_usd,

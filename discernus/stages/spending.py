@@ -48,6 +48,7 @@ def model_costs(calls: list[CallCost]) -> tuple[ModelCost, ...]:
             unpriced=sums.unpriced,
             failed=failed[model, purpose],
             unanswered=sums.unanswered,
+            unanswered_usd=sums.unanswered_usd,
         )
         for sums in costs_by(calls, ("model", "purpose"))
         for model, purpose in [sums.group]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
 from pydantic import ValidationError
@@ -12,13 +12,13 @@ from discernus.experiments.experiment import OFFLINE_PREFIX
 from discernus.llm.offline import baseline
 from discernus.llm.requests import lexicon_of
 from discernus.reports.analysis_page import analysis_page
-from discernus.reports.data import BudgetUse, FailureCount, ParkedAnalysis, ReportData, SessionFile
+from discernus.reports.data import BudgetUse, FailureCount, ParkedAnalysis, Quarantine, ReportData, SessionFile
 from discernus.reports.records import AnalysisRecord
 from discernus.reports.report import final_report
 from discernus.sessions import layout
 from discernus.sessions.budgets import BudgetsDamaged
 from discernus.sessions.costs import UNKNOWN, CallCost, onlooker
-from discernus.sessions.failures import Failure, failures_of, group
+from discernus.sessions.failures import QUARANTINE, Failure, failures_of, group
 from discernus.sessions.limits import limits_in_words
 from discernus.sessions.session import Session
 from discernus.stages.answerers import answering_versions, answers_of, destinations, stand_ins
@@ -86,6 +86,7 @@ def report_data(session: Session, records: list[AnalysisRecord]) -> ReportData:
         stand_ins=stand_ins(session, records, answers, failures),
         answering_versions=answering_versions(session, records, answers),
         failures=_counted(failures),
+        quarantines=_quarantines(failures),
         destinations=destinations(called - {UNKNOWN}, answers, models_file),
         limits=limits_in_words(session),
         versions=facts.versions,
@@ -121,6 +122,23 @@ def _counted(failures: tuple[Failure, ...]) -> tuple[FailureCount, ...]:
         )
         for one in group(failures, ("class", "model"))
     )
+
+
+def _quarantines(failures: tuple[Failure, ...]) -> tuple[Quarantine, ...]:
+    return tuple(
+        Quarantine(
+            model=one.model,
+            reason=one.message.partition(": ")[2],
+            since=f"{one.at:%Y-%m-%dT%H:%M:%S}",
+            answered_at=None if one.answered_after_s is None else _after(one.at, one.answered_after_s),
+        )
+        for one in failures
+        if one.error_class == QUARANTINE and one.model is not None and one.at is not None and one.call is None
+    )
+
+
+def _after(at: datetime, seconds: float) -> str:
+    return f"{at + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S}"
 
 
 def _baselines(definition: Definition) -> dict[str, dict[str, float | None]]:

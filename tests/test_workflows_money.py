@@ -1,0 +1,241 @@
+"""A session and its budget, on the real server with stub steps and a ledger in the test's hands."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from temporalio import activity, workflow
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+from activities.border import (
+    NOTE_STATUS,
+    Claim,
+    Grant,
+    ModelShare,
+    Progress,
+    SealOutcome,
+    SessionStart,
+    Short,
+    StatusNote,
+)
+from tests.stub_steps import MODEL, NAMES, Handle, Stubs, running, session, session_start, until
+from workflows.experiment import ExperimentWorkflow
+
+LEDGERS = (f"till-{number:03d}" for number in itertools.count(1))
+
+
+@workflow.defn(name="Till")
+class Till:
+    """A ledger that has one budget and one session; without a budget everything is granted."""
+
+    @workflow.init
+    def __init__(self, budget_usd: float | None) -> None:
+        self.budget_usd = budget_usd
+        self.claims: list[Claim] = []
+
+    @workflow.run
+    async def run(self, budget_usd: float | None) -> None:
+        await workflow.wait_condition(lambda: False)
+
+    @workflow.signal
+    async def claim(self, claim: Claim) -> None:
+        self.claims.append(claim)
+        await self._answer()
+
+    @workflow.signal
+    async def set_budget(self, budget_usd: float) -> None:
+        self.budget_usd = budget_usd
+        await self._answer()
+
+    @workflow.query
+    def all_claims(self) -> list[Claim]:
+        return self.claims
+
+    async def _answer(self) -> None:
+        claim = self.claims[-1]
+        left = claim.room_usd if self.budget_usd is None else max(0.0, self.budget_usd - claim.spent_usd)
+        grant = Grant(
+            spent_usd=claim.spent_usd,
+            room_usd=min(claim.room_usd, left),
+            level="project",
+            limit_usd=self.budget_usd,
+            final=left < claim.room_usd,
+        )
+        await workflow.get_external_workflow_handle(claim.workflow_id).signal("granted", grant)
+
+
+class Ledger:
+    """The till of one test."""
+
+    def __init__(self, client: Client, name: str) -> None:
+        self._client = client
+        self.name = name
+
+    async def begin(self, budget_usd: float | None) -> None:
+        await self._client.start_workflow(Till.run, budget_usd, id=self.name, task_queue=self.name)
+
+    @property
+    def handle(self) -> WorkflowHandle[Till, None]:
+        return self._client.get_workflow_handle_for(Till.run, self.name)
+
+    async def claims(self) -> list[Claim]:
+        return await self.handle.query(Till.all_claims)
+
+
+@asynccontextmanager
+async def ledger(client: Client, budget_usd: float | None) -> AsyncIterator[Ledger]:
+    till = Ledger(client, next(LEDGERS))
+    runner = UnsandboxedWorkflowRunner()
+    async with Worker(client, task_queue=till.name, workflows=[Till], workflow_runner=runner, build_id="stubs"):
+        await till.begin(budget_usd)
+        try:
+            yield till
+        finally:
+            await till.handle.terminate("the test is over")
+
+
+async def standing(handle: Handle) -> Progress:
+    return await handle.query(ExperimentWorkflow.progress)
+
+
+async def is_paused(handle: Handle) -> bool:
+    return (await standing(handle)).status == "paused"
+
+
+async def test_a_session_spends_within_its_budget_pauses_and_goes_on_when_it_is_raised(client: Client) -> None:
+    stubs = Stubs(worst_usd=0.01)
+    async with (
+        ledger(client, 0.05) as till,
+        session(client, stubs, analyses=12, batch_size=6, ledger=till.name, budgeted=True) as handle,
+    ):
+        await until(lambda: is_paused(handle), "the budget is used up")
+        assert len(stubs.calls) == 5
+        await till.handle.signal(Till.set_budget, 1.0)
+        assert (await handle.result()).status == "complete"
+
+
+async def test_a_pause_by_hand_is_not_ended_by_money(client: Client) -> None:
+    stubs = Stubs(worst_usd=0.01)
+    async with (
+        ledger(client, 0.02) as till,
+        session(client, stubs, analyses=6, batch_size=3, ledger=till.name, budgeted=True) as handle,
+    ):
+        await until(lambda: is_paused(handle), "the budget is used up")
+        await handle.execute_update(ExperimentWorkflow.pause, "lunch")
+        assert (await standing(handle)).reason == "lunch"
+        await till.handle.signal(Till.set_budget, 1.0)
+        await asyncio.sleep(0.5)
+        assert await is_paused(handle)
+        assert len(stubs.calls) == 2
+        await handle.execute_update(ExperimentWorkflow.resume)
+        assert (await handle.result()).status == "complete"
+
+
+async def test_a_session_that_is_resumed_makes_itself_known_to_a_ledger_that_was_begun_anew(client: Client) -> None:
+    stubs = Stubs()
+    stubs.gate.clear()
+    async with (
+        ledger(client, None) as till,
+        session(client, stubs, analyses=4, ledger=till.name) as handle,
+    ):
+        await until(lambda: stubs.running, "calls run")
+        await handle.execute_update(ExperimentWorkflow.pause, "lunch")
+        await till.handle.terminate("by hand")
+        await till.begin(None)
+        assert await till.claims() == []
+        await handle.execute_update(ExperimentWorkflow.resume)
+        assert [claim.workflow_id for claim in await till.claims()] == [handle.id]
+        stubs.gate.set()
+        await handle.result()
+
+
+@workflow.defn(name="Experiment")
+class HastyBatch(ExperimentWorkflow):
+    """A session whose first batch asks for money before the session has heard that it has started."""
+
+    @workflow.run
+    async def run(self, start: SessionStart) -> SealOutcome:
+        return await super().run(start)
+
+    async def _start_batch(self, index: int, *, again: bool) -> None:
+        short = Short(index=index, needed_usd=0.01, wanted_usd=0.1, in_flight=0, fresh_usd=0.0, spent_usd=0.0)
+        self._agenda.append(short)
+        await super()._start_batch(index, again=again)
+
+
+async def test_a_batch_that_asks_for_money_before_it_is_known_to_run_is_heard(client: Client) -> None:
+    stubs = Stubs(worst_usd=0.01, analyses=4)
+    async with ledger(client, 1.0) as till:
+        start = session_start(next(NAMES), analyses=4, ledger=till.name, budgeted=True)
+        async with running(client, stubs, start, HastyBatch) as handle:
+            assert (await handle.result()).status == "complete"
+            wanted = [claim.room_usd for claim in await till.claims()]
+    assert wanted[1] == pytest.approx(0.1)  # what was asked for too early, and nothing else came of the batch
+
+
+@workflow.defn(name="Experiment", failure_exception_types=[Exception])
+class DeafSession(ExperimentWorkflow):
+    """A session that cannot take in what it is told of its models' limits."""
+
+    @workflow.run
+    async def run(self, start: SessionStart) -> SealOutcome:
+        return await super().run(start)
+
+    async def _take_share(self, share: ModelShare) -> None:
+        raise KeyError("a bug")
+
+
+async def test_a_session_that_can_hear_no_more_says_so_rather_than_going_on_deaf(client: Client) -> None:
+    stubs = Stubs(analyses=4)
+    stubs.gate.clear()
+    async with running(client, stubs, session_start(next(NAMES), analyses=4), DeafSession) as handle:
+        await until(lambda: stubs.running, "calls run")
+        await handle.signal("limited", ModelShare(model=MODEL, in_flight=2))
+        with pytest.raises(WorkflowFailureError, match="failed"):
+            await handle.result()
+
+
+@pytest.mark.parametrize("limit", [1, 2, 5])
+async def test_batches_share_a_limit_on_calls_in_flight_and_never_exceed_it(client: Client, limit: int) -> None:
+    stubs = Stubs(latency_s=0.02)
+    stubs.ready.clear()
+    async with session(client, stubs, analyses=24, batch_size=6, concurrency=12) as handle:
+        await handle.signal("limited", ModelShare(model=MODEL, in_flight=limit))
+        stubs.ready.set()
+        assert (await handle.result()).status == "complete"
+    assert limit // 2 < stubs.most <= limit
+
+
+class FullDisk(Stubs):
+    """Steps that cannot note a pause before ``room`` is set."""
+
+    room = False
+
+    @activity.defn(name=NOTE_STATUS)
+    async def note_status(self, note: StatusNote) -> None:
+        if note.status == "paused" and not self.room:
+            raise OSError("no space left on device")
+        self.notes.append((note.status, note.reason))
+
+
+async def test_a_note_of_a_pause_that_took_long_to_write_does_not_overtake_that_of_going_on(client: Client) -> None:
+    stubs: Any = FullDisk()
+    stubs.gate.clear()
+    async with session(client, stubs, analyses=4) as handle:
+        await until(lambda: stubs.running, "calls run")
+        pausing = asyncio.create_task(handle.execute_update(ExperimentWorkflow.pause, "lunch"))
+        await until(lambda: is_paused(handle), "it pauses")
+        resuming = asyncio.create_task(handle.execute_update(ExperimentWorkflow.resume))
+        await asyncio.sleep(0.3)
+        stubs.room = True
+        await asyncio.gather(pausing, resuming)
+        assert stubs.notes[-1] == ("running", "")
+        stubs.gate.set()
+        assert (await handle.result()).status == "complete"
+        assert stubs.notes[-1] == ("running", "")
