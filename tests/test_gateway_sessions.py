@@ -21,6 +21,7 @@ from urllib.parse import quote
 import pytest
 
 from discernus.sessions.opening import store_id
+from discernus.sessions.session import Session
 from engine.connection import connect
 from engine.models import model_id
 from engine.server import EmbeddedServer
@@ -44,7 +45,7 @@ from tests.test_web_ui import CHROMIUM, browser
 EXPERIMENT_3 = REPOSITORY.parent / "shared/data/experiment_3"
 CONCURRENCY = 6
 RUNS = 24  # of each of the eight texts of the published experiment
-QUARANTINE_S = 15
+QUARANTINE_S = 20
 
 # How likely a request is to meet a fault; together these are all the faults there are.
 IN_PASSING = {
@@ -157,7 +158,7 @@ def lose_a_model_half_way(folder: Path) -> Lost:
     """Take one of two models off the net, look on, and put it back while it is left alone for the second time."""
     with Study(
         folder,
-        vendor={"latency_s": 0.3},
+        vendor={"latency_s": 0.6},
         rules={"quarantine_duration": QUARANTINE_S},
         models=[SCRIBE, CLERK],
         documents=20,
@@ -167,10 +168,11 @@ def lose_a_model_half_way(folder: Path) -> Lost:
         starter = study.start("speeches")
         wait_until(lambda: len(study.wire(SCRIBE, "answer")) >= 4, "it is under way")
         study.vendor.control(down={SCRIBE: "connection"})
-        first = wait_until(lambda: quarantined(study), "the model is left alone")
-        first_seen_at, asked = now(), len(study.wire(SCRIBE, "request"))
+        wait_until(lambda: Session(study.session).waiting(), "calls to the model wait")
         study.vendor.control(hold=True)
         wait_until(lambda: study.vendor.stats()["in_flight"] == CONCURRENCY, "the other model has every slot")
+        first = wait_until(lambda: quarantined(study), "the model is left alone")
+        first_seen_at, asked = now(), len(study.wire(SCRIBE, "request"))
         (standing,) = study.tell("status", "--json")
         study.vendor.control(hold=False)
         wait_until(lambda: len(study.wire(SCRIBE, "request")) > asked, "the model is tried")
@@ -408,13 +410,7 @@ def test_through_each_vendors_adapter_every_gap_is_named_and_nothing_is_answered
     assert versions == {f"{MODELS[form].partition('/')[2]}-2026-01-01"}
 
 
-WITHOUT_THINKING = pytest.mark.xfail(
-    strict=True, reason="of a reply that Google held back, what was cached and what was thought is not counted"
-)
-EACH = [pytest.param(form, marks=WITHOUT_THINKING if "gemini" in model else ()) for form, model in MODELS.items()]
-
-
-@pytest.mark.parametrize("form", EACH)
+@pytest.mark.parametrize("form", MODELS)
 def test_what_a_session_cost_is_each_vendors_own_bill_to_the_cent(form: str, scenes: Scenes) -> None:
     study = scenes["vendors"].result()
     (told,) = [
@@ -514,7 +510,7 @@ def test_after_it_has_recovered_its_history_is_kept_and_the_report_tells_of_it(s
     lost = scenes["model lost"].result()
     (told,) = lost.study.tell("models", "show", SCRIBE, "--json")
     assert told["status"] in ("healthy", "degraded")
-    assert len(told["quarantines"]) == 2
+    assert len(told["quarantines"]) >= 2
     assert all(past["ended_at"] for past in told["quarantines"])
     row = next(line for line in lost.study.report("What went wrong, and what was done").splitlines() if SCRIBE in line)
     assert "connection_error" in row

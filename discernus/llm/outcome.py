@@ -190,7 +190,7 @@ def _bill(sent: Sent, response: Any, answered: str | None) -> Bill:
     if sent.vendor == OFFLINE:
         return billing.OFFLINE
     body = sent.received or ""
-    usage = _usage(response) if billing.says_count(body) else Usage()
+    usage = _usage(response, body) if billing.says_count(body) else Usage()
     named = (answered,) if answered else ()
     substitute = _is_substitute(sent, answered)
     return billing.bill(
@@ -218,9 +218,15 @@ def _bill_of_failure(sent: Sent) -> Bill:
     )
 
 
-def _usage(response: Any) -> Usage:
-    """Return the vendor's count of tokens as LiteLLM read it, which takes one that is missing for 0."""
+def _usage(response: Any, body: str) -> Usage:
+    """Return the vendor's count of tokens as LiteLLM read it, which takes one that is missing for 0.
+
+    Of a reply that was held back it reads less than the body tells: of that the body counts.
+    """
     usage, written = response.usage, any(choice.message.content for choice in response.choices)
+    told = Usage() if written else billing.usage_of(billing.count_in(body))
+    if told.prompt_tokens is not None and told.completion_tokens is not None:
+        return told
     return Usage(
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=(usage.completion_tokens or None) if written else usage.completion_tokens,

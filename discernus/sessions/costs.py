@@ -172,7 +172,7 @@ def session_costs(session: Session, models: ModelsFile, living: Onlooker) -> lis
         and not session.store.exists(Call.named(intent.call).error(intent.attempt))
     ]
     known = (_at_its_worst(session, name, cost, models) for (name, _), cost in found.items())
-    return [*known, *(_doubted(session, one, models) for one in doubted if not _in_flight(one, living))]
+    return [*known, *(_doubted(session, one, models) for one in doubted if not in_flight(one, living))]
 
 
 def paid_calls(session: Session) -> dict[tuple[str, int], CallCost]:
@@ -289,7 +289,7 @@ def _intents(session: Session) -> list[Intent]:
     return [intent for intent in found if intent is not None]
 
 
-def _in_flight(intent: Intent, living: Onlooker) -> bool:
+def in_flight(intent: Intent, living: Onlooker) -> bool:
     """Return whether the call's answer may still come; what it costs is then reserved, and not spent."""
     return intent.deadline > datetime.now(UTC) and living.may_live(intent.owner)
 

@@ -17,7 +17,7 @@ from discernus.sessions.costs import add_up
 from discernus.sessions.session import Session
 from discernus.sessions.store import TEMPORARY_PREFIX
 from discernus.stages.records import archived
-from discernus.stages.spending import calls_of
+from discernus.stages.spending import calls_of, doubted
 
 # What goes on changing after a seal, or says what the seal itself says.
 UNSEALED = (
@@ -65,7 +65,7 @@ def seal(session: Session) -> Sealed:
         root_sha256=root,
         scored=session.facts.analyses - missing,
         parked=missing,
-        in_doubt=costs.in_doubt,
+        in_doubt=len(doubted(session)),
         cost_usd=costs.cost_usd or 0.0,
         unpriced=costs.unpriced,
         in_doubt_usd=costs.in_doubt_usd,

@@ -7,9 +7,18 @@ from pathlib import Path
 
 from discernus.llm.models_file import ModelsFile, ModelsFileInvalid
 from discernus.reports.data import BudgetUse, CallInDoubt, ModelCost
-from discernus.sessions import layout
+from discernus.sessions.archive import Intent
 from discernus.sessions.budgets import Account, budgets_in_force
-from discernus.sessions.costs import CallCost, add_up, costs_by, models_of, onlooker, session_costs, sessions_of
+from discernus.sessions.costs import (
+    CallCost,
+    add_up,
+    costs_by,
+    in_flight,
+    models_of,
+    onlooker,
+    session_costs,
+    sessions_of,
+)
 from discernus.sessions.session import Session
 from discernus.stages.advice import advise, facts_for_advice
 
@@ -55,21 +64,24 @@ def model_costs(calls: list[CallCost]) -> tuple[ModelCost, ...]:
     )
 
 
+def doubted(session: Session) -> list[Intent]:
+    """Return the calls that led to neither an answer nor an error on record, and whose answer comes no more."""
+    living = onlooker(projects_dir_of(session))
+    return [intent for intent in session.intents() if not in_flight(intent, living)]
+
+
 def calls_in_doubt(session: Session, calls: list[CallCost]) -> tuple[CallInDoubt, ...]:
-    """Return those of the calls that are in doubt, by name, with what each may have cost at worst."""
-    doubted = {(call.model, call.at): call.worst_usd for call in calls if call.fate == "in_doubt"}
-    names = session.store.names(layout.INTENTS)
-    intents = (session.archive.read_intent(f"{layout.INTENTS}/{name}") for name in names)
+    """Return the calls that are in doubt, by name, with what each may have cost beyond what the bills on record say."""
+    worst = {(call.model, call.at): call.worst_usd for call in calls if call.fate == "in_doubt"}
     return tuple(
         CallInDoubt(
             call=intent.call,
             model=intent.model,
             since=intent.sent_at.isoformat(timespec="seconds"),
             note=f"attempt {intent.attempt}; its process ended before an answer was archived",
-            worst_usd=doubted[intent.model, intent.sent_at],
+            worst_usd=worst.get((intent.model, intent.sent_at), 0.0),
         )
-        for intent in intents
-        if intent is not None and (intent.model, intent.sent_at) in doubted
+        for intent in doubted(session)
     )
 
 
