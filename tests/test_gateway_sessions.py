@@ -47,22 +47,22 @@ CONCURRENCY = 6
 RUNS = 24  # of each of the eight texts of the published experiment
 QUARANTINE_S = 20
 
-# How likely a request is to meet a fault; together these are all the faults there are.
+# How likely a request is to meet a fault; with those below these are all the faults there are.
 IN_PASSING = {
     **dict.fromkeys(("status_500", "status_503", "rate_limit", "connection", "reset"), 0.015),
-    **dict.fromkeys(("status_408", "status_409", "status_502", "status_504", "status_529"), 0.007),
-    **dict.fromkeys(("overloaded", "malformed", "empty", "error_in_200", "out_of_memory", "hang"), 0.007),
+    **dict.fromkeys(("status_408", "status_409", "status_502", "status_504", "status_529"), 0.008),
+    **dict.fromkeys(("overloaded", "malformed", "empty", "error_in_200", "out_of_memory", "hang"), 0.008),
 }
 ODD = {
     **dict.fromkeys(("prose", "fenced", "broken", "slow"), 0.03),
     **dict.fromkeys(("truncated", "runaway", "refusal", "wrong_model"), 0.008),
-    **dict.fromkeys(("content_filter", "safety", "declined"), 0.003),
 }
-FOR_GOOD = {
-    **dict.fromkeys(("status_400", "status_403", "status_404", "status_413", "status_415", "status_422"), 0.001),
-    **dict.fromkeys(("no_permission", "unknown_model", "context_length", "content_policy", "bad_request"), 0.001),
-}
-STOPPING = dict.fromkeys(("bad_key", "quota", "status_401", "status_402"), 0.001)
+FOR_GOOD = (
+    *("status_400", "status_403", "status_404", "status_413", "status_415", "status_422", "no_permission"),
+    *("unknown_model", "context_length", "content_policy", "bad_request", *sorted(WITHHELD)),
+)
+STOPPING = ("bad_key", "quota", "status_401", "status_402")
+STOPPED_AT = 80  # the request after which a person has to do something
 CUT_OFF = frozenset({"connection", "reset", "status_408", "status_504"})  # a vendor may have worked, and bill it
 
 # One model of each vendor, by the name of LiteLLM's adapter for it.
@@ -97,9 +97,16 @@ def read_the_real_experiment(folder: Path) -> Study:
     """
     if not EXPERIMENT_3.is_dir():
         pytest.skip("the shared sample data is not beside this checkout")
-    rates = {**IN_PASSING, **ODD, **FOR_GOOD, **STOPPING}
-    assert set(rates) == FAULTS
-    vendor = {"seed": 17, "rates": rates, "latency_s": {"median": 0.1, "p90": 0.3}, "retry_after_s": 0.3, "slow_s": 1.0}
+    at = {**dict(enumerate(FOR_GOOD, start=1)), **dict(enumerate(STOPPING, start=STOPPED_AT))}
+    assert {*IN_PASSING, *ODD, *at.values()} == FAULTS
+    vendor = {
+        "seed": 183,
+        "rates": {**IN_PASSING, **ODD},
+        "at": {str(ordinal): fault for ordinal, fault in at.items()},
+        "latency_s": {"median": 0.1, "p90": 0.3},
+        "retry_after_s": 0.3,
+        "slow_s": 1.0,
+    }
     rules = {"quarantine_duration": 3}
     with Study(folder, vendor=vendor, rules=rules, variables={"LLM_RESPONSE_TIMEOUT": "8"}) as study:
         study.variables |= study.vendor.vertex_env()
@@ -110,7 +117,8 @@ def read_the_real_experiment(folder: Path) -> Study:
 def ask_every_vendor(folder: Path) -> Study:
     """Run one session that asks a model of each vendor through its own adapter; all of them meet the same faults."""
     own = {MODELS["ollama_chat"]: PRICED, MODELS["hosted_vllm"]: {**PRICED, "answers_as": ["qwen3-8b"]}}
-    faults = {**dict.fromkeys(IN_PASSING, 0.02), **dict.fromkeys(ODD, 0.03), "no_permission": 0.01, "bad_request": 0.01}
+    odd = dict.fromkeys((*ODD, *sorted(WITHHELD)), 0.03)
+    faults = {**dict.fromkeys(IN_PASSING, 0.02), **odd, "no_permission": 0.01, "bad_request": 0.01}
     vendor = {
         "seed": 2830,
         "rates": faults,
@@ -353,9 +361,9 @@ def test_with_all_faults_on_the_real_experiment_ends_with_every_gap_named(scenes
     assert unnamed_gaps(study) == []
     assert {f"{entry.vendor}/{entry.model}" for entry in study.wire()} == {PRO}, "no other model was asked"
     met = {entry.fault for entry in study.wire()}
-    assert all(met & kinds.keys() for kinds in (FOR_GOOD, STOPPING)), "there was no fault for good"
+    assert met >= {*FOR_GOOD, *STOPPING}
     assert len(met & IN_PASSING.keys()) >= 10
-    assert len(met & ODD.keys()) >= 6
+    assert len(met & ODD.keys()) >= 5
 
 
 def test_with_all_faults_on_no_call_that_was_answered_is_made_again(scenes: Scenes) -> None:
@@ -526,7 +534,7 @@ def test_the_models_page_in_the_web_ui_says_how_it_is(scenes: Scenes) -> None:
 
 def test_that_a_model_is_left_alone_outlives_every_process(scenes: Scenes) -> None:
     study, (before, after) = scenes["all killed"].result()
-    assert before == after
+    assert after - before <= 1  # where a slow machine lets the quarantine end meanwhile: the one call that tries it
     assert len(study.wire(SCRIBE, "answer")) == len(study.rows()) == 12
 
 

@@ -231,7 +231,10 @@ def test_a_server_killed_under_a_running_session_comes_back_at_its_port_and_the_
 
 
 def _other_facts(state: Path, before: ServerFacts) -> ServerFacts | None:
-    facts = ServerFacts.model_validate_json((state / "server.json").read_bytes())
+    written = state / "server.json"
+    if not written.exists():
+        return None
+    facts = ServerFacts.model_validate_json(written.read_bytes())
     return facts if facts.pid != before.pid else None
 
 

@@ -70,6 +70,7 @@ class ExperimentWorkflow:
         self._changed = False
         self._analysed = False
         self._broken: set[int] = set()
+        self._more_to_come = False  # batches that have not been started yet
         self._limits: dict[str, ModelShare] = {}  # this session's part of each model's limits
         self._attending: asyncio.Task[None]
         self._funds = Funds(start, lambda: self._status == "running" and not self._analysed)
@@ -284,6 +285,7 @@ class ExperimentWorkflow:
             among = min(self._window() - len(self._shares), 1 + len(waiting))
             self._shares[index] = -(-self._free_slots() // among)
             starting.append(index)
+        self._more_to_come = bool(waiting)
         return starting
 
     async def _one_ends(self, before: int) -> None:
@@ -339,11 +341,13 @@ class ExperimentWorkflow:
     def _slots_of(self, index: int) -> Slots:
         """Return the calls that a batch may have in flight, by model too where limits say so, and what they may
         cost."""
+        # while others are still to start, nobody is lent their part: what is in flight cannot be called back
+        among = self._window() if self._more_to_come else len(self._shares)
         limited = {model: share.in_flight for model, share in self._limits.items() if share.in_flight is not None}
         return Slots(
             slots=0 if self._status == "paused" else self._shares[index],
             allowance_usd=self._funds.of(index),
-            caps={model: max(1, in_flight // len(self._shares)) for model, in_flight in limited.items()},
+            caps={model: max(1, in_flight // among) for model, in_flight in limited.items()},
         )
 
     def _free_slots(self) -> int:
