@@ -227,7 +227,6 @@ class Progress(Border):
     unpriced: int
     latest: tuple[Scored, ...]
     waiting: str = ""
-    budget: str = ""
 
 
 class ProjectOrder(Border):

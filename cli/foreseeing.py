@@ -11,7 +11,6 @@ from cli.preparing import Prepared
 from cli.tables import wrapped
 from discernus.experiments.definition import Definition
 from discernus.experiments.experiment import OFFLINE_PREFIX
-from discernus.experiments.plan import make_plan
 from discernus.reports.markdown import percent
 from discernus.sessions.accounts import WARNED_AT
 from discernus.sessions.budgets import Account, Budgets, BudgetsDamaged, budgets_in_force, in_whole_cents
@@ -36,14 +35,7 @@ def foresee(settings: Settings, definition: Definition, prepared: Prepared) -> F
     history = read_history(settings.projects_dir, asked, definition.framework.sha256, enough=ENOUGH)
     estimator = Estimator(definition, prepared.models_file, prepared.extraction_models, history)
     tokens = {model: estimator.tokens_per_call(model) for model in asked}
-    experiment = definition.experiment
-    plan = make_plan(
-        [document.id for document in definition.documents],
-        list(experiment.models),
-        list(experiment.variants),
-        experiment.runs_per_model,
-    )
-    return Foreseen(estimator.estimate(plan), tokens)
+    return Foreseen(estimator.estimate(definition.plan()), tokens)
 
 
 @dataclass

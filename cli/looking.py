@@ -15,7 +15,6 @@ from cli.preparing import prepare
 from cli.tables import WIDTH
 from discernus.experiments.definition import Definition, read_definition
 from discernus.experiments.location import ExperimentNotFound, find_experiment, project_of
-from discernus.experiments.plan import make_plan
 from discernus.experiments.problems import InvalidDefinition, Problem
 from discernus.sessions import layout
 from discernus.sessions.opening import HIDDEN, sessions_folder, sessions_in
@@ -72,7 +71,7 @@ def validate(settings: Settings, name: str, *, as_json: bool) -> int:
             "worst_usd": estimate.worst_usd,
             "unpriced": estimate.unpriced,
         }
-        found = {"valid": True, "analyses": _analyses(definition), "problems": problems, "projected": costs}
+        found = {"valid": True, "analyses": len(definition.plan()), "problems": problems, "projected": costs}
         write(json.dumps(found, ensure_ascii=False))
         return COMPLETE
     for problem in definition.warnings:
@@ -94,13 +93,7 @@ def describe(definition: Definition, folder: Path) -> str:
     if len(experiment.variants) > 1:
         parts.append(counted(len(experiment.variants), "variant"))
     parts.append(counted(experiment.runs_per_model, "run"))
-    return f"{project_of(folder)}/{folder.name}: {' × '.join(parts)} = {counted(_analyses(definition), 'analysis')}"
-
-
-def _analyses(definition: Definition) -> int:
-    experiment = definition.experiment
-    documents = [document.id for document in definition.documents]
-    return len(make_plan(documents, list(experiment.models), list(experiment.variants), experiment.runs_per_model))
+    return f"{project_of(folder)}/{folder.name}: {' × '.join(parts)} = {counted(len(definition.plan()), 'analysis')}"
 
 
 def status(settings: Settings, name: str | None, *, as_json: bool) -> int:

@@ -87,7 +87,8 @@ class Column:
 def table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> str:
     """Return the rows in columns, in lines of at most 80 characters; a long cell goes on in the lines below."""
     rows = _with_whole_names(columns, rows)
-    shown = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="")
+    # the gap behind the last column is part of the width: without it, rich wraps that column too late and cuts it off
+    shown = Table(box=None, pad_edge=True, padding=(0, GAP, 0, 0), header_style="")
     for place, column in enumerate(columns):
         shown.add_column(
             Text(column.heading),
@@ -125,7 +126,7 @@ def _with_whole_names(columns: Sequence[Column], rows: Sequence[Sequence[str]]) 
 
 def _least_width(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> int:
     """Return the width that the columns need for no word to be broken, and whole cells to stay in one line."""
-    return sum(_longest_word(place, column, rows) + GAP for place, column in enumerate(columns)) - GAP
+    return sum(_longest_word(place, column, rows) + GAP for place, column in enumerate(columns))
 
 
 def _longest_word(place: int, column: Column, rows: Sequence[Sequence[str]]) -> int:

@@ -154,7 +154,6 @@ class _Page:
 
     model: str
     view: ModelView | None = None
-    first_look: asyncio.Task[None] | None = None
     looking: asyncio.Task[None] | None = None
     began: float = 0.0
     looked_at: float = 0.0

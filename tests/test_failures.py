@@ -591,3 +591,12 @@ def test_a_table_keeps_numbers_and_whole_cells_together_and_folds_the_rest() -> 
     assert " 1234567  done" in lines[1]
     assert lines[-1].split() == ["timeout", "a/b", "1", "[bold]"]
     assert not any(line.endswith(" ") for line in lines)
+
+
+def test_no_word_of_a_long_cell_is_lost_where_it_goes_on_in_the_next_line() -> None:
+    row = ("malformed_answer", "anthropic/claude-sonnet-4-5", "2", "2 recovered (median 1.2 s, 2 attempts at most)")
+    for heading in ("W", "What was done", "What was done about each of them"):
+        headings = ("Class", "Model", "Count", heading)
+        shown = table([Column(each) for each in headings], [row])
+        assert max(map(len, shown.splitlines())) <= 80
+        assert Counter(shown.split()) == Counter(" ".join((*headings, *row)).split())

@@ -14,6 +14,7 @@ from discernus.experiments.framework import Framework
 from discernus.experiments.framework_file import read_framework
 from discernus.experiments.framework_reading import holds_framework
 from discernus.experiments.location import EXPERIMENT_FILE, project_folder
+from discernus.experiments.plan import Analysis, make_plan
 from discernus.experiments.problems import InvalidDefinition, Problem, did_you_mean, has_errors
 from discernus.experiments.testability import judged, tests_of, undefined_names
 
@@ -27,6 +28,16 @@ class Definition:
     documents: tuple[Document, ...]
     texts: dict[str, str]
     warnings: tuple[Problem, ...]
+
+    def plan(self) -> list[Analysis]:
+        """Return every analysis that a session of it consists of, numbered."""
+        experiment = self.experiment
+        return make_plan(
+            [document.id for document in self.documents],
+            list(experiment.models),
+            list(experiment.variants),
+            experiment.runs_per_model,
+        )
 
 
 def read_definition(

@@ -16,7 +16,6 @@ from discernus import __version__
 from discernus.experiments.definition import Definition
 from discernus.experiments.freezing import differences, freeze
 from discernus.experiments.location import project_of
-from discernus.experiments.plan import make_plan
 from discernus.sessions import layout
 from discernus.sessions.owners import Lock
 from discernus.sessions.session import Session, SessionFacts
@@ -126,12 +125,7 @@ def open_session(
     for name, data in freeze(definition, folder).items():
         session.store.put(name, data)
     experiment = definition.experiment
-    plan = make_plan(
-        [document.id for document in definition.documents],
-        list(experiment.models),
-        list(experiment.variants),
-        experiment.runs_per_model,
-    )
+    plan = definition.plan()
     facts = SessionFacts(
         project=project_of(folder),
         experiment=folder.name,

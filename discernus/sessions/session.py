@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from discernus.experiments.definition import Definition
 from discernus.experiments.experiment import DEFAULT_MODEL
 from discernus.experiments.freezing import thaw
-from discernus.experiments.plan import Analysis, make_plan
+from discernus.experiments.plan import Analysis
 from discernus.extraction.extract import Extraction
 from discernus.sessions import layout
 from discernus.sessions.archive import Archive, Intent
@@ -116,14 +116,7 @@ class Session:
 
     @cached_property
     def plan(self) -> list[Analysis]:
-        definition = self.definition
-        experiment = definition.experiment
-        return make_plan(
-            [document.id for document in definition.documents],
-            list(experiment.models),
-            list(experiment.variants),
-            experiment.runs_per_model,
-        )
+        return self.definition.plan()
 
     @property
     def name(self) -> str:
