@@ -9,8 +9,18 @@ from contextlib import closing, suppress
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
-from cli import helps, model_commands
+from cli import (
+    answer_commands,
+    framework_commands,
+    helps,
+    migration_commands,
+    model_commands,
+    package_commands,
+    review_commands,
+    session_commands,
+)
 from cli.exits import COMPLETE, INFRASTRUCTURE, INTERRUPTED, CommandError, command_name
 from cli.options import (
     Form,
@@ -61,6 +71,10 @@ app = typer.Typer(
 )
 
 app.add_typer(model_commands.app, name="models")
+app.add_typer(answer_commands.app, name="answers")
+app.add_typer(framework_commands.app, name="framework")
+for commands in (session_commands, package_commands, review_commands, migration_commands):
+    app.add_typer(commands.app)  # without a name its commands stand beside the others
 
 
 @app.command()
@@ -266,15 +280,19 @@ def ui(
 def main() -> None:
     """Run the command line and end the process with the right exit code, whatever the interpreter does at its end."""
     arguments = sys.argv[1:]
-    commands = {command.callback.__name__ for command in app.registered_commands if command.callback is not None}
-    commands |= {group.name for group in app.registered_groups if group.name is not None}
-    if arguments and arguments[0] not in commands | {"--help", "-h"}:
+    if arguments and arguments[0] not in _command_names() | {"--help", "-h"}:
         arguments = ["run", *arguments]
     code = _exit_code(arguments)
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError):  # nobody reads it any more
             stream.flush()
     os._exit(code)  # an interpreter that has used the Temporal client may crash while it shuts down
+
+
+def _command_names() -> set[str]:
+    """Return the names of all commands and groups of commands; what is none of them is an experiment's."""
+    group = typer.main.get_command(app)
+    return set(group.commands) if isinstance(group, TyperGroup) else set()
 
 
 def _exit_code(arguments: list[str]) -> int:

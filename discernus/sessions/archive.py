@@ -55,7 +55,13 @@ class Intent(BaseModel):
 
 
 class ArchivedCall(BaseModel):
-    """What the archive holds of one answered call: its identity, its answer's hash, and how it came about."""
+    """What the archive holds of one answered call: its identity, its answer's hash, and how it came about.
+
+    ``reused_from`` names the session and call (``session_…/017``) whose answer was taken over instead of asking again:
+    it was paid there. ``recovered_from`` names the file (and line) of an older layout that the answer was read from;
+    what that did not record, times and usage among it, is None, and ``archived_at`` is when it was answered as far as
+    that told.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
@@ -78,8 +84,8 @@ class ArchivedCall(BaseModel):
     reasoning_tokens: int | None
     cost_usd: float | None
     price_source: str | None
-    latency_ms: float
-    started_at: datetime
+    latency_ms: float | None
+    started_at: datetime | None
     archived_at: datetime
     parameters: dict[str, Any]
     dropped_parameters: tuple[str, ...]
@@ -88,6 +94,8 @@ class ArchivedCall(BaseModel):
     response_as_received: Any = None
     substituted: bool = False
     marks: tuple[str, ...] = ()
+    reused_from: str | None = None
+    recovered_from: str | None = None
 
     @property
     def usage(self) -> Usage:

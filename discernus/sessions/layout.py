@@ -24,6 +24,11 @@ PAGES = "analysis_results"
 DELIVERABLES = "deliverables"
 STATE = "system_state"
 VERSIONS = f"{STATE}/answering_versions"
+SEGMENTS = f"{STATE}/chronolog"
+REDACTIONS = f"{STATE}/redactions"
+SUPERSEDED = f"{STATE}/superseded"
+CHRONOLOG = "SESSION_CHRONOLOG.jsonl"
+SETTINGS = "settings_snapshot.json"
 
 SESSION = f"{STATE}/session.json"
 STATUS = f"{STATE}/status.json"
@@ -148,6 +153,26 @@ def checkpoint(stage: str) -> str:
 
 def seal(version: int) -> str:
     return f"{STATE}/seal_{version:03d}.json"
+
+
+def signature(version: int) -> str:
+    """Return where the signature of a seal's bytes lies."""
+    return f"{STATE}/seal_{version:03d}.sig.json"
+
+
+def redaction(number: int) -> str:
+    """Return the name of the record of texts that were taken out, by law or for a package."""
+    return f"{REDACTIONS}/redaction_{number:03d}.json"
+
+
+def segment(writer: str) -> str:
+    """Return where one writer's part of the chronolog lies, until and after it is gathered."""
+    return f"{SEGMENTS}/{_file_name(writer)}.jsonl"
+
+
+def superseded(version: int, name: str) -> str:
+    """Return where a file of a sealed version is kept once a later one has another in its place."""
+    return f"{SUPERSEDED}/seal_{version:03d}/{name}"
 
 
 def _file_name(name: str) -> str:

@@ -25,7 +25,8 @@ class SessionFacts(BaseModel):
     """What was settled when the session was opened; ``source`` is where its author's files lie.
 
     ``extraction_models`` read the answers that our rules cannot, the first one if it can be had; ``timeouts_s`` are of
-    the models whose calls may take another time than ``call_timeout_s``.
+    the models whose calls may take another time than ``call_timeout_s``. ``extends`` is the session whose answers were
+    taken over where they answer the same question; ``migrated_from`` is the folder of an older layout it was read from.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,6 +46,8 @@ class SessionFacts(BaseModel):
     extraction_models: tuple[str, ...] = ()
     timeouts_s: dict[str, float] = {}
     proxied: bool = False
+    extends: str | None = None
+    migrated_from: str | None = None
 
     def timeout_s(self, model: str) -> float:
         """Return the seconds that a call to the model may take."""
