@@ -145,6 +145,16 @@ class Lab:
         """Return how many requests to this model have reached the vendor."""
         return sum(f"{request.vendor}/{request.model}" == model for request in self.vendor.requests())
 
+    @property
+    def requests(self) -> int:
+        """How many requests have reached the vendor."""
+        return int(self.vendor.stats().get("requests", 0))
+
+    @property
+    def answers(self) -> int:
+        """How many answers the vendor has given."""
+        return int(self.vendor.stats().get("answers", 0))
+
     def audit(self, user: str | None = None) -> list[dict[str, Any]]:
         """Return the lines of the audit log, those of one user or all, in order of time."""
         lines = [

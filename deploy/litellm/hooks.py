@@ -13,6 +13,7 @@ from typing import Any
 
 import litellm
 import team
+from litellm.exceptions import RateLimitErrorCategory, RateLimitType
 from litellm.integrations.custom_logger import CustomLogger
 from litellm.proxy._types import LitellmUserRoles, ProxyException, UserAPIKeyAuth
 from litellm.proxy.common_utils.proxy_rate_limit_error import ProxyRateLimitError
@@ -30,7 +31,7 @@ FIELDS = {*("model", "messages", "stream", "fallbacks", "disable_fallbacks", "nu
 FIELDS |= {"metadata"}  # LiteLLM adds its own
 ALERT_TYPE = "call_failed"  # config.yaml lists it among the alert_types
 MINUTE_S = 60
-IN_FLIGHT_WAIT_S = 1  # a call in flight may end at any moment
+IN_FLIGHT_WAIT_S = 1  # a call in flight, of the user's or of the model's, may end at any moment
 USER_WAIT_S = 5  # the user's minute began with some request, and ends LiteLLM does not say when
 
 
@@ -240,10 +241,14 @@ def _status(failure: Exception) -> int:
 
 
 def _wait_s(failure: Exception) -> int | None:
-    """Return how long to wait for one of the proxy's own limits, which LiteLLM always puts at a minute."""
+    """Return how long to wait for one of the proxy's own limits, of which LiteLLM says a minute, or nothing."""
+    if not isinstance(failure, litellm.RateLimitError):
+        return None
+    ours = failure.category == RateLimitErrorCategory.LITELLM_RATE_LIMIT
+    if ours and failure.rate_limit_type == RateLimitType.CONCURRENT_REQUESTS:
+        return IN_FLIGHT_WAIT_S
     if isinstance(failure, ProxyRateLimitError):
-        in_flight = (failure.headers or {}).get("rate_limit_type") == "max_parallel_requests"
-        return IN_FLIGHT_WAIT_S if in_flight else USER_WAIT_S
-    if isinstance(failure, litellm.RateLimitError) and "Model rate limit exceeded" in str(failure):
+        return USER_WAIT_S
+    if "Model rate limit exceeded" in str(failure):
         return MINUTE_S - int(time.time()) % MINUTE_S  # it counts by the minute of the clock
     return None
