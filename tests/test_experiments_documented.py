@@ -5,7 +5,6 @@ from pathlib import Path
 
 from discernus.experiments.experiment import DataPolicy
 from discernus.experiments.experiment_file import KEYS, parse_experiment
-from discernus.experiments.framework_file import parse_framework
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "experiment-format.md").read_text(encoding="utf-8")
 
@@ -14,13 +13,6 @@ def examples(language: str) -> list[str]:
     found = re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
     assert found
     return found
-
-
-def test_the_documented_framework_is_valid() -> None:
-    framework, problems = parse_framework(f"```json\n{examples('json')[0]}```\n".encode(), "framework.md")
-    assert problems == ()
-    assert framework is not None
-    assert [dimension.name for dimension in framework.dimensions] == ["storm", "calm"]
 
 
 def test_the_documented_experiment_is_valid_and_every_key_is_documented() -> None:

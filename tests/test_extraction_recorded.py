@@ -14,7 +14,7 @@ from discernus.extraction.extract import Extraction, ask_again, extract, from_se
 from discernus.extraction.names import words
 
 STRUCTURED = ["r12", "r16", "r19", "r53", "r57", "r67", "r69", "r83"]
-WITHOUT_STRUCTURE = ["r25", "r28", "r31", "r35", "r38", "r45"]
+OUTLINED = ["r45"]
 
 
 class Recorded:
@@ -22,6 +22,8 @@ class Recorded:
 
     def __init__(self, folder: Path, line: dict[str, Any]) -> None:
         self.text = (folder / line["file"]).read_text(encoding="utf-8")
+        self.low: float
+        self.high: float
         self.low, self.high = line["scale"] or (0, 1)
         self.scores: dict[str, float] = line["scores"] or {}
         self.confidence: dict[str, float] = line["confidence"] or {}
@@ -114,7 +116,7 @@ def test_dimensions_of_any_name_are_read_alike(recorded: dict[str, Recorded], id
     }
     text = case.text
     for name, renamed in new.items():
-        text = re.sub(rf'"{name}((?:_\w+)?)"', lambda match, to=renamed: f'"{snake(to)}{match[1]}"', text)
+        text = re.sub(rf'"{name}((?:_\w+)?)"', rf'"{snake(renamed)}\1"', text)
     assert_exact(extract(text, case.framework(new.__getitem__)), case, new.__getitem__)
 
 
@@ -192,7 +194,7 @@ def test_a_truncated_answer_keeps_its_complete_values_and_names_the_rest(recorde
     assert found.missing == dict.fromkeys(["hope", "fear", "pragmatism", "fantasy"], "the answer is cut off before it")
 
 
-@pytest.mark.parametrize("id_", STRUCTURED)
+@pytest.mark.parametrize("id_", [*STRUCTURED, *OUTLINED])
 def test_an_answer_cut_anywhere_never_yields_another_number(recorded: dict[str, Recorded], id_: str) -> None:
     case = recorded[id_]
     truth = snaked(case.scores)
@@ -202,20 +204,87 @@ def test_an_answer_cut_anywhere_never_yields_another_number(recorded: dict[str, 
         assert found.scores.keys() | found.missing.keys() == truth.keys()
 
 
-def test_a_framework_that_never_reached_the_model_gets_no_scores(recorded: dict[str, Recorded]) -> None:
-    found = extract(recorded["r25"].text, framework(["Fear", "Hope", "Truth"], 0, 10))
+@pytest.mark.parametrize("names", [["Fear", "Hope", "Truth"], ["Dignity", "Tribalism", "Justice", "Manipulation"]])
+def test_a_framework_that_never_reached_the_model_gets_no_scores(
+    recorded: dict[str, Recorded], names: list[str]
+) -> None:
+    found = extract(recorded["r25"].text, framework(names, 0, 10))
     assert (found.status, found.kind, found.scores) == ("none", "no_scores", {})
+
+
+def renamed_prose(case: Recorded) -> tuple[str, Callable[[str], str]]:
+    """Return the answer with every dimension of another name, and what they are called now."""
+    new = {name: f"Quality {chr(ord('P') + n)}" for n, name in enumerate(case.names)}
+    text = case.text
+    for name, renamed in new.items():
+        text = re.sub(rf"\b{name}\b", renamed, text, flags=re.IGNORECASE)
+    return text, new.__getitem__
+
+
+@pytest.mark.parametrize("id_", OUTLINED)
+def test_prose_that_labels_its_scores_is_read_exactly_without_a_second_model(
+    recorded: dict[str, Recorded], id_: str
+) -> None:
+    case = recorded[id_]
+    found = extract(case.text, case.framework())
+    assert_exact(found, case)
+    assert found.confidence == snaked(case.confidence)
+    assert found.route == "outline"
+    text, rename = renamed_prose(case)
+    assert_exact(extract(text, case.framework(rename)), case, rename)
+
+
+@pytest.mark.parametrize("id_", OUTLINED)
+@pytest.mark.parametrize("recase", [str.upper, str.lower, str.title])
+def test_the_case_of_labels_does_not_matter(
+    recorded: dict[str, Recorded], id_: str, recase: Callable[[str], str]
+) -> None:
+    case = recorded[id_]
+    text = re.sub(r"\*\*[^*\n]+\*\*", lambda label: recase(label[0]), case.text)
+    assert text != case.text
+    assert_exact(extract(text, case.framework()), case)
+
+
+def test_the_labelled_prose_of_a_whole_archive_is_read_as_a_plain_search_reads_it(shared: Path) -> None:
+    names = ["Fear", "Hope", "Enmity", "Amity", "Envy", "Compersion"]
+    answers = sorted((shared / "legacy_sessions" / "E_ecf_validation_llm_archive").rglob("response_*.txt"))
+    assert len(answers) == 27
+    for path in answers:
+        text = path.read_text(encoding="utf-8")
+        found = extract(text, framework(names, 0, 1))
+        said = re.findall(r"^\s*(?:\*|3\.)\s+\*\*Score(?: \(0\.0-1\.0\))?:\*\* (\d\.\d+)", text, re.MULTILINE)
+        assert list(found.scores.values()) == [float(score) for score in said], path
+        assert len(found.confidence) == len(names)
+        assert (found.status, found.route) == ("complete", "outline")
+
+
+def test_labelled_prose_agrees_with_the_json_that_stands_beside_it(shared: Path) -> None:
+    names = ["Identity Axis", "Fear-Hope Axis", "Envy-Compersion Axis", "Enmity-Amity Axis", "Goal Axis"]
+    axes = framework(names, -1, 1)
+    log = next((shared / "legacy_sessions" / "A_soar_2_cff_poc" / "results").glob("conversation_20250712_125417*"))
+    said = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    answers = [
+        each["message"]
+        for each in said
+        if each["speaker"].startswith("analysis_agent") and not each["message"].startswith("You are")
+    ]
+    compared = 0
+    for answer in answers:
+        found = extract(answer, axes)
+        assert found.status == "complete"
+        prose = extract(re.sub(r"```json.*?```", "", answer, flags=re.DOTALL), axes)
+        assert prose.scores.items() <= found.scores.items()
+        compared += len(prose.scores)
+    assert (len(answers), compared) == (8, 30)
 
 
 @pytest.mark.parametrize(
     ("id_", "kind"),
     [
-        ("r25", "no_scores"),
         ("r28", "error_text"),
         ("r31", "other_document"),
         ("r35", "no_scores"),
         ("r38", "refusal"),
-        ("r45", "no_scores"),
     ],
 )
 def test_an_answer_without_structure_is_recognised_and_nothing_is_invented(
@@ -231,14 +300,16 @@ def test_an_answer_without_structure_is_recognised_and_nothing_is_invented(
 
 def test_prose_is_read_by_a_second_model_as_far_as_its_numbers_are_in_the_answer(recorded: dict[str, Recorded]) -> None:
     case = recorded["r45"]
-    first = extract(case.text, case.framework())
+    text = case.text.replace("**Score:**", "We arrive at")
+    first = extract(text, case.framework())
+    assert first.scores == {}
     said = json.dumps({"scores": {**case.scores, "hope": 0.55}, "confidence": case.confidence})
-    found = from_second_model(said, first, case.framework(), first_answer=case.text)
+    found = from_second_model(said, first, case.framework(), first_answer=text)
     expected = snaked(case.scores)
     del expected["hope"]
     assert found.scores == expected
     assert found.missing == {"hope": "the second model's number is not in the answer"}
     assert (found.status, found.route) == ("partial", "second_model")
-    complete = from_second_model(json.dumps(by_role(case)), first, case.framework(), first_answer=case.text)
+    complete = from_second_model(json.dumps(by_role(case)), first, case.framework(), first_answer=text)
     assert_exact(complete, case)
     assert complete.confidence == snaked(case.confidence)

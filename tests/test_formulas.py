@@ -217,3 +217,30 @@ def test_the_published_metrics_are_reproduced(shared: Path) -> None:
         computed = compute(metrics, named_values(metrics, scores[row[key]], dimensions))
         for metric in metrics:
             assert computed[metric.name].value == pytest.approx(float(row[metric.name]), rel=1e-12, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("formula", "expected"),
+    [
+        ("numpy.var([a, b, c])", 14 / 9),
+        ("np.std([a, b, c])", math.sqrt(14 / 9)),
+        ("statistics.pvariance(a, b, c)", 14 / 9),
+        ("variance(a, b, c)", 7 / 3),
+        ("statistics.stdev([a, b, c])", math.sqrt(7 / 3)),
+        ("np.mean([a, b, c]) + Math.abs(-1)", 10 / 3),
+        ("median(a, b, c)", 2.0),
+    ],
+)
+def test_functions_of_known_libraries_give_what_those_libraries_give(formula: str, expected: float) -> None:
+    assert value_of(formula, a=1, b=2, c=4).value == pytest.approx(expected, rel=1e-15)
+
+
+@pytest.mark.parametrize("formula", ["std(a, b)", "var([a, b])", "numpy.variance(a, b)", "scipy.mean(a)", "os.abs(a)"])
+def test_a_function_that_could_mean_two_things_or_is_nobodys_is_refused(formula: str) -> None:
+    with pytest.raises(FormulaError, match=r"function|divides by n or by n - 1"):
+        names_of(formula)
+
+
+def test_the_spread_of_one_value_is_refused_where_it_divides_by_n_minus_one() -> None:
+    with pytest.raises(FormulaError, match="stdev is given 1 values"):
+        names_of("stdev(a)")

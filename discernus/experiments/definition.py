@@ -74,6 +74,16 @@ def read_definition(
     return Definition(experiment, framework, corpus.documents, corpus.texts, _in_order(problems))
 
 
+def read_framework_of(folder: Path) -> tuple[Framework | None, tuple[Problem, ...]]:
+    """Return the framework of an experiment's folder, or None, and every problem found with it."""
+    folder = folder.resolve()
+    reading = _read_experiment(folder, Overrides())
+    before = len(reading.problems.found)
+    _, framework, problems = _framework(folder, reading)
+    about_it = reading.problems.found if framework is None else reading.problems.found[before:]
+    return framework, (*about_it, *problems)
+
+
 def _read_experiment(folder: Path, overrides: Overrides) -> ExperimentReading:
     file = f"{folder.name}/{EXPERIMENT_FILE}"
     try:

@@ -3,6 +3,7 @@
 Scales and markers that the block does not give are read from the framework's own text.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -41,6 +42,7 @@ def read_dimensions(
         written, entry = entries.get(name, (name, {}))
         dimension = _dimension(reading, name, written, entry if isinstance(entry, Mapping) else {}, names, variants)
         dimensions.append(_with_scale(reading, dimension, written, entry, bounds.get(name), variants))
+    _compare_with_text(reading, dimensions, variants)
     if not declared:
         _warn_of_scales(reading, dimensions, bounds, variants)
     return tuple(dimensions)
@@ -132,6 +134,7 @@ def _with_scale(
 ) -> Dimension:
     """Return the dimension with its scale: as declared, else as the schema bounds it, else as the text states it."""
     scale: Sequence[Any]
+    place: list[str | int]
     if isinstance(entry, Mapping) and "scale" in entry:
         scale = entry["scale"] if isinstance(entry["scale"], list) else []
         place = ["dimensions", written, "scale"]
@@ -141,12 +144,27 @@ def _with_scale(
     numbers = [float(end) for end in scale if isinstance(end, int | float) and not isinstance(end, bool)]
     if len(scale) != 2 or len(numbers) != 2:
         reading.error(place, f"the scale of dimension '{written}' is not two numbers", 'write "scale": [0, 1]')
+    elif not all(map(math.isfinite, numbers)):
+        reading.error(place, f"the scale of dimension '{written}' has no end", 'write two numbers: "scale": [0, 1]')
     elif numbers[0] >= numbers[1]:
         what = f"the scale of dimension '{written}' is upside down: {numbers[0]:g} to {numbers[1]:g}"
         reading.error(place, what, f"write the lower end first: [{numbers[1]:g}, {numbers[0]:g}]")
     else:
         return dimension.model_copy(update={"low": numbers[0], "high": numbers[1]})
     return dimension
+
+
+def _compare_with_text(reading: FrameworkReading, dimensions: Sequence[Dimension], variants: Sequence[Variant]) -> None:
+    """Warn where the text plainly states another scale than the one that scores are held to."""
+    differing: dict[tuple[Scale, Scale], list[str]] = {}
+    for dimension in dimensions:
+        stated, held_to = _scale_in_text(reading, dimension.label, variants), (dimension.low, dimension.high)
+        if stated is not None and stated != held_to:
+            differing.setdefault((stated, held_to), []).append(dimension.name)
+    for ((low, high), held_to), names in differing.items():
+        what = f"the text states {low:g} to {high:g}, the block {held_to[0]:g} to {held_to[1]:g}: {', '.join(names)}"
+        key = "dimensions" if "dimensions" in reading.block.data else "output_contract"
+        reading.warn([key], what, "state the same scale in both; a score outside of the block's is missing")
 
 
 def _scale_in_text(reading: FrameworkReading, label: str, variants: Sequence[Variant]) -> Scale | None:

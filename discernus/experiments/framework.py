@@ -73,7 +73,10 @@ class DerivedMetric(BaseModel):
 
 
 class Framework(BaseModel):
-    """A framework as read from its file; ``text`` is the whole file, ``sha256`` the hash of its bytes."""
+    """A framework as read from its file; ``text`` is the whole file, ``sha256`` the hash of its bytes.
+
+    ``guidance`` is what its machine-readable part alone says about the dimensions, in words for the model.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -86,6 +89,7 @@ class Framework(BaseModel):
     variants: tuple[Variant, ...]
     derived_metrics: tuple[DerivedMetric, ...]
     contract: Contract
+    guidance: str = ""
 
     def variant(self, name: str) -> Variant:
         """Return the variant of that name, or raise KeyError."""

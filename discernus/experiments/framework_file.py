@@ -1,18 +1,22 @@
-"""Reading framework.md: prose for people and models, and one fenced JSON block for the machine.
+"""Reading framework.md: prose for people and models, and a machine-readable part in JSON or YAML.
 
 Nothing is guessed: what the block does not say plainly is refused with its line and a cure, all problems at once.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
+from discernus.experiments.blocks import Block
 from discernus.experiments.contract import Leaf, contract_fields, leaves
 from discernus.experiments.dimensions import declared_dimensions, read_dimensions
 from discernus.experiments.encoding import NotText, decode
 from discernus.experiments.framework import Contract, DerivedMetric, Dimension, Framework, Variant
 from discernus.experiments.framework_reading import FrameworkReading, find_block
+from discernus.experiments.generations import current_form, guidance_of
+from discernus.experiments.machine_parts import prose_of
 from discernus.experiments.problems import Problem, ProblemList, did_you_mean, has_errors, nearest_name
 from discernus.experiments.roles import snake_case
 from discernus.statistics.formulas import FormulaError, cycles, names_of, resolve_name
@@ -26,6 +30,7 @@ TOP_KEYS = (
     "output_contract",
     "dimensions",
 )
+_IN_WORDS = re.compile(r"[A-Za-z]{2,} [A-Za-z]{2,}")
 
 
 def read_framework(path: Path, *, file: str | None = None) -> tuple[Framework | None, tuple[Problem, ...]]:
@@ -45,10 +50,10 @@ def parse_framework(data: bytes, file: str) -> tuple[Framework | None, tuple[Pro
         text = decode(data, file)
     except NotText as error:
         return None, (Problem(file, None, error.what, error.cure),)
-    block = find_block(text, problems)
-    if block is None:
+    written = find_block(text, problems)
+    if written is None:
         return None, tuple(problems.found)
-    reading = FrameworkReading(text, block, problems)
+    reading = FrameworkReading(text, current_form(written, _title(text), problems), problems)
     _check_keys(reading)
     names = {key: _text_at(reading, key) for key in ("name", "version")}
     display_name = _text_at(reading, "display_name", default=names["name"])
@@ -57,6 +62,7 @@ def parse_framework(data: bytes, file: str) -> tuple[Framework | None, tuple[Pro
     contract, found = _contract(reading, metrics)
     dimensions = read_dimensions(reading, contract, found, variants)
     _check_formulas(reading, metrics, dimensions, contract)
+    guidance = _guidance(written, problems)
     problems.found.sort(key=lambda problem: problem.line or 0)
     if has_errors(problems.found):
         return None, tuple(problems.found)
@@ -70,8 +76,23 @@ def parse_framework(data: bytes, file: str) -> tuple[Framework | None, tuple[Pro
         variants=variants,
         derived_metrics=metrics,
         contract=contract,
+        guidance=guidance,
     )
     return framework, tuple(problems.found)
+
+
+def _title(text: str) -> str:
+    """Return the first heading of a framework's prose, empty if it has none."""
+    heading = re.search(r"^#\s+(.+?)\s*#*$", prose_of(text), re.MULTILINE)
+    return heading[1] if heading else ""
+
+
+def _guidance(written: Block, problems: ProblemList) -> str:
+    try:
+        return guidance_of(written)
+    except RecursionError:
+        problems.error(written.line_of("dimensions"), "the dimensions are nested too deeply", "write them flatter")
+        return ""
 
 
 def _check_keys(reading: FrameworkReading) -> None:
@@ -115,10 +136,7 @@ def _metrics(reading: FrameworkReading) -> tuple[DerivedMetric, ...]:
     key = "calculation_spec"
     metrics = []
     for name, formula in reading.object_at(key).items():
-        if isinstance(formula, Mapping):
-            what = f"'{name}' holds further entries; {key} has one formula for each name"
-            reading.error([key, name], what, f"move its entries up into {key}")
-        elif not isinstance(formula, str | int | float) or isinstance(formula, bool):
+        if not isinstance(formula, str | int | float) or isinstance(formula, bool):
             reading.error([key, name], f"the formula of '{name}' is not text", "write it in quotes")
         else:
             metrics.append(DerivedMetric(name=name, formula=str(formula)))
@@ -139,7 +157,7 @@ def _contract(reading: FrameworkReading, metrics: Sequence[DerivedMetric]) -> tu
     found = leaves(schema)
     declared = [name for name in declared_dimensions(reading) if snake_case(name)]
     fields = contract_fields(found, [metric.name for metric in metrics], declared)
-    schema_text = json.dumps(schema, indent=2, ensure_ascii=False)
+    schema_text = json.dumps(schema, indent=2, ensure_ascii=False, default=str)
     return Contract(fields=fields, instructions=instructions, schema_text=schema_text), found
 
 
@@ -150,17 +168,12 @@ def _check_formulas(
     names = [dimension.name for dimension in dimensions]
     metric_names = [metric.name for metric in metrics]
     asked = {(field.dimension, field.role) for field in contract.fields}
+    used = _names_used(reading, metrics)
     for metric in metrics:
         if snake_case(metric.name) in names:
             what = f"metric '{metric.name}' has the name of a dimension"
             reading.error([key, metric.name], what, "rename the metric")
-        try:
-            used = sorted(names_of(metric.formula))
-        except FormulaError as error:
-            what = f"the formula of '{metric.name}' cannot be read: {error}"
-            reading.error([key, metric.name], what, "write it as a formula over dimensions; explain it in the prose")
-            continue
-        for name in used if contract.fields else ():
+        for name in used.get(metric.name, ()) if dimensions else ():
             meaning = resolve_name(name, names, metric_names)
             if meaning is None:
                 what = f"the formula of '{metric.name}' uses '{name}', which is no dimension and no metric"
@@ -171,6 +184,27 @@ def _check_formulas(
     for loop in cycles(metrics):
         what = f"metrics refer to themselves: {' → '.join((*loop, loop[0]))}"
         reading.error([key, loop[0]], what, "break the circle")
+
+
+def _names_used(reading: FrameworkReading, metrics: Sequence[DerivedMetric]) -> dict[str, list[str]]:
+    """Return the names that each metric's formula uses, and report formulas that are none."""
+    used: dict[str, list[str]] = {}
+    for metric in metrics:
+        try:
+            used[metric.name] = sorted(names_of(metric.formula))
+        except FormulaError as error:
+            what = f"the formula of '{metric.name}' cannot be read: {error}"
+            if _IN_WORDS.search(metric.formula):
+                start = " ".join(metric.formula.split())[:40]
+                what = f"the formula of '{metric.name}' cannot be read, it is in words: '{start}…'"
+            cure = "write it as a formula over dimensions; explain it in the prose"
+            reading.error(["calculation_spec", metric.name], what, cure)
+    referred = {name.rsplit(".", 1)[-1] for names in used.values() for name in names}
+    for metric in metrics:
+        if used.get(metric.name) == [] and metric.name not in referred:
+            what = f"the formula of '{metric.name}' names no dimension: it is '{metric.formula}' for every text"
+            reading.error(["calculation_spec", metric.name], what, "write the formula, or take the metric out")
+    return used
 
 
 def _nearest_in_formula(name: str, dimensions: Sequence[str], metrics: Sequence[str]) -> str:

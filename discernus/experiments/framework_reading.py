@@ -1,17 +1,19 @@
-"""A framework's text taken apart: the machine-readable block, the prose around it, and the problems found so far."""
+"""A framework's text taken apart: the data of its machine-readable parts, the prose around them, and the problems."""
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from discernus.experiments.blocks import Block, BlockError
 from discernus.experiments.encoding import NotText, decode
-from discernus.experiments.json_block import JsonBlock, JsonError, fences, is_machine_readable, read_block
+from discernus.experiments.json_block import read_json
+from discernus.experiments.machine_parts import Part, is_framework, parts_of, prose_of
 from discernus.experiments.problems import ProblemList
+from discernus.experiments.yaml_settings import read_settings
 
-_DETAILS = re.compile(r"<details\b[^>]*>(?:(?!</?details\b).)*?</details>\s*", re.DOTALL | re.IGNORECASE)
+SECTIONS = {"gasket_schema", "calculation_spec", "derived_metrics", "output_contract", "output_schema"}
 
 
 @dataclass
@@ -19,7 +21,7 @@ class FrameworkReading:
     """What is known while one framework file is read."""
 
     text: str
-    block: JsonBlock
+    block: Block
     problems: ProblemList
 
     @property
@@ -42,62 +44,95 @@ class FrameworkReading:
         return {}
 
 
-def find_block(text: str, problems: ProblemList) -> JsonBlock | None:
-    candidates = [fence for fence in fences(text) if is_machine_readable(fence)]
-    if not candidates:
+def find_block(text: str, problems: ProblemList) -> Block | None:
+    """Return the data of all machine-readable parts as one block, or None after reporting why there is none.
+
+    Front matter and parts that hold one section each (``gasket_schema``) complete the block; any other second part
+    has to say the same.
+    """
+    parts = parts_of(text)
+    if not parts:
         _report_no_block(text, problems)
         return None
-    blocks: list[JsonBlock] = []
-    for fence in candidates:
-        block = read_block(fence)
-        if isinstance(block, JsonError):
-            problems.error(block.line, block.what, block.cure)
-            continue
-        if not fence.closed:
-            problems.error(fence.line - 1, "the fenced block that begins here is never closed", "close it with ```")
-        for path, first, again in block.duplicates:
-            name = ".".join(str(part) for part in path)
-            problems.error(again, f"'{name}' stands here for the second time (first: line {first})", "keep one of them")
-        blocks.append(block)
-    for block in blocks[1:]:
-        if block.data == blocks[0].data:
-            problems.warn(block.line, f"the block of line {blocks[0].line} is repeated here", "keep one of them")
-        else:
-            what = f"this machine-readable block contradicts the one of line {blocks[0].line}"
-            problems.error(block.line, what, "keep one block")
-    return blocks[0] if blocks else None
+    blocks = [(part, block) for part in parts if (block := _read(part, problems)) is not None]
+    if not blocks:
+        return None
+    whole = next((block for part, block in blocks if "analysis_variants" in block.data), blocks[0][1])
+    for part, block in blocks:
+        if block is not whole:
+            _add(block, part.start == 0 or block.data.keys() <= SECTIONS, whole, problems)
+    return whole
+
+
+def _read(part: Part, problems: ProblemList) -> Block | None:
+    if not part.closed:
+        what = "the machine-readable part that begins here is never closed"
+        problems.warn(part.line - 1, what, "close it with ```" if part.fenced else "write its end marker")
+    block = _read_json(part, problems) if part.language == "json" else _read_yaml(part, problems)
+    if block is not None and "target_keys" in block.data and "gasket_schema" not in block.data:
+        lines = {("gasket_schema", *path): line for path, line in block.lines.items()}
+        return Block({"gasket_schema": block.data}, block.line, lines)
+    return block
+
+
+def _read_json(part: Part, problems: ProblemList) -> Block | None:
+    block = read_json(part.text, part.line)
+    if isinstance(block, BlockError):
+        problems.error(block.line, block.what, block.cure)
+        return None
+    for path, first, again in block.duplicates:
+        name = ".".join(str(key) for key in path)
+        problems.error(again, f"'{name}' stands here for the second time (first: line {first})", "keep one of them")
+    if block.breaks:
+        lines = ", ".join(map(str, block.breaks[:10])) + (", …" if len(block.breaks) > 10 else "")
+        what = f"strings break off at the end of a line and go on in the next (lines {lines}); read as line breaks"
+        problems.warn(block.breaks[0], what, r"write a line break inside a string as \n")
+    return block
+
+
+def _read_yaml(part: Part, problems: ProblemList) -> Block | None:
+    settings = read_settings(part.text, problems, first_line=part.line)
+    return None if settings is None else Block(settings.values, part.line, settings.lines)
+
+
+def _add(block: Block, completes: bool, whole: Block, problems: ProblemList) -> None:
+    """Complete the block by another part's keys, or report that the two contradict each other."""
+    if block.data == whole.data:
+        problems.warn(block.line, f"the block of line {whole.line} is repeated here", "keep one of them")
+        return
+    for key, value in block.data.items():
+        if key in whole.data and not _same(value, whole.data[key]):
+            what = f"'{key}' contradicts line {whole.line_of(key)}"
+            problems.error(block.line_of(key), f"this machine-readable part and another differ: {what}", "keep one")
+            return
+    if not completes:
+        what = f"this machine-readable block stands beside the one of line {whole.line}"
+        problems.error(block.line, what, "put everything into one block")
+        return
+    whole.data |= {key: value for key, value in block.data.items() if key not in whole.data}
+    whole.lines |= {path: line for path, line in block.lines.items() if path not in whole.lines}
+
+
+def _same(one: Any, other: Any) -> bool:
+    scalars = all(isinstance(value, str | int | float) and not isinstance(value, bool) for value in (one, other))
+    return one == other or (scalars and str(one).strip() == str(other).strip())
 
 
 def _report_no_block(text: str, problems: ProblemList) -> None:
     cure = "add a block fenced as ```json with name, version, analysis_variants, calculation_spec and output_contract"
-    for fence in fences(text):
-        if fence.language in {"yaml", "yml"} and re.search(r"^(analysis_variants|dimensions)\s*:", fence.text, re.M):
-            problems.error(fence.line, "the machine-readable part is YAML; only JSON is read", cure)
-            return
     unfenced = re.search(r"^\s*\{\s*\n\s*\"", text, re.MULTILINE)
     if unfenced and "analysis_variants" in text:
         line = text.count("\n", 0, unfenced.end()) + 1
         problems.error(line, "the JSON here is not in a fenced block", "put ```json before it and ``` after it")
         return
-    problems.error(None, "the framework has no machine-readable block", cure)
-
-
-@lru_cache(maxsize=8)
-def prose_of(text: str) -> str:
-    """Return a framework's text without its machine-readable block and the <details> around it."""
-    fence = next((fence for fence in fences(text) if is_machine_readable(fence)), None)
-    if fence is None:
-        return text
-    for details in _DETAILS.finditer(text):
-        if details.start() <= fence.start and fence.end <= details.end():
-            return (text[: details.start()].rstrip() + "\n\n" + text[details.end() :].lstrip()).strip() + "\n"
-    return (text[: fence.start].rstrip() + "\n\n" + text[fence.end :].lstrip()).strip() + "\n"
+    what = "the framework has no machine-readable block: it is prose alone, and prose is not guessed at"
+    problems.error(None, what, cure)
 
 
 def holds_framework(path: Path) -> bool:
-    """Return whether a Markdown file has a machine-readable block, valid or not."""
+    """Return whether a file has a machine-readable part, valid or not."""
     try:
         text = decode(path.read_bytes(), path.name)
     except (OSError, NotText):
         return False
-    return any(is_machine_readable(fence) for fence in fences(text))
+    return any(is_framework(part) for part in parts_of(text))

@@ -1,96 +1,45 @@
-"""The machine-readable JSON block in a framework's Markdown: where it stands, and on which line each of its keys is."""
+"""Reading a machine-readable block in JSON, with the line of each of its keys."""
 
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import NoReturn
 
-KEYS = ("analysis_variants", "output_contract", "calculation_spec", "dimensions")
-_FENCE = re.compile(r"^[ \t]*(?P<fence>`{3,}|~{3,})[ \t]*(?P<language>[\w+-]*)[^\n]*$", re.MULTILINE)
+from discernus.experiments.blocks import Block, BlockError
+
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|\n', re.DOTALL)
 
-Path = tuple[str | int, ...]
 
+def read_json(written: str, line: int) -> Block | BlockError:
+    """Return the data of a JSON text that begins on ``line`` of its file, or what is wrong with it.
 
-@dataclass(frozen=True)
-class Fence:
-    """A fenced block: its language, the text in it, the line the text begins on, and where the whole block lies."""
-
-    language: str
-    text: str
-    line: int
-    start: int
-    end: int
-    closed: bool
-
-
-@dataclass(frozen=True)
-class JsonError:
-    """What keeps a block from being read, and on which line of the file."""
-
-    line: int
-    what: str
-    cure: str
-
-
-@dataclass
-class JsonBlock:
-    """A block's data, with the line in the file of every key, by the chain of keys that leads to it."""
-
-    data: dict[str, Any]
-    line: int
-    lines: dict[Path, int]
-    duplicates: list[tuple[Path, int, int]] = field(default_factory=list)
-
-    def line_of(self, *path: str | int) -> int:
-        """Return the line of a key, or of the nearest key around it that is there."""
-        while path and path not in self.lines:
-            path = path[:-1]
-        return self.lines.get(path, self.line)
-
-
-def fences(text: str) -> Iterator[Fence]:
-    """Yield the fenced blocks of a Markdown text in order; one left open reaches to the end."""
-    position = 0
-    while opening := _FENCE.search(text, position):
-        closing = re.compile(rf"^[ \t]*{opening['fence'][0]}{{{len(opening['fence'])},}}[ \t]*$", re.MULTILINE)
-        body = opening.end() + 1
-        close = closing.search(text, body)
-        end = close.start() if close else len(text)
-        position = close.end() if close else len(text)
-        line = text.count("\n", 0, body) + 1
-        yield Fence(opening["language"].lower(), text[body:end], line, opening.start(), position, close is not None)
-
-
-def is_machine_readable(fence: Fence) -> bool:
-    """Return whether a block is meant as a framework's machine-readable part, whether or not it is valid JSON."""
-    if fence.language not in {"", "json", "jsonc", "json5"} or not fence.text.lstrip().startswith("{"):
-        return False
-    return sum(f'"{key}"' in fence.text for key in KEYS) >= 1
-
-
-def read_block(fence: Fence) -> JsonBlock | JsonError:
-    """Return the block's data with its lines, or what is wrong with it."""
+    A line break inside a string is read as what it looks like, and noted.
+    """
     try:
-        data = json.loads(fence.text, parse_constant=_refuse_constant)
+        data = json.loads(written, parse_constant=_refuse_constant, strict=False)
         json.dumps(data, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
-        line = fence.line + error.lineno - 1
-        return JsonError(line, f"the JSON block cannot be read: {error.msg} (column {error.colno})", _cure(error.msg))
+        what = f"the JSON block cannot be read: {error.msg} (column {error.colno})"
+        return BlockError(line + error.lineno - 1, what, _cure(error.msg))
     except UnicodeEncodeError:
-        return JsonError(
-            fence.line, "the JSON block holds half a character (a lone \\\\ud8…)", "write the character itself"
-        )
+        return BlockError(line, "the JSON block holds half a character (a lone \\\\ud8…)", "write the character itself")
     except RecursionError:
-        return JsonError(fence.line, "the JSON block is nested too deeply", "write it flatter")
+        return BlockError(line, "the JSON block is nested too deeply", "write it flatter")
     except ValueError as error:
-        return JsonError(fence.line, f"the JSON block cannot be read: {error}", "write a plain number or leave it out")
+        return BlockError(line, f"the JSON block cannot be read: {error}", "write a plain number or leave it out")
     if not isinstance(data, dict):
-        return JsonError(fence.line, "the JSON block is not an object", "begin it with { and end it with }")
-    block = JsonBlock(data, fence.line, {})
-    _note_lines(fence, block)
+        return BlockError(line, "the JSON block is not an object", "begin it with { and end it with }")
+    block = Block(data, line, {})
+    _note_lines(written, block)
     return block
+
+
+def json_end(written: str) -> int | None:
+    """Return where the JSON object that a text begins with ends, or None where it begins with none."""
+    start = len(written) - len(written.lstrip())
+    try:
+        return json.JSONDecoder(strict=False).raw_decode(written, start)[1]
+    except (ValueError, RecursionError):
+        return None
 
 
 def _refuse_constant(constant: str) -> NoReturn:
@@ -98,8 +47,6 @@ def _refuse_constant(constant: str) -> NoReturn:
 
 
 def _cure(message: str) -> str:
-    if "control character" in message:
-        return r"write a line break inside a string as \n and a tab as \t"
     if "property name" in message:
         return "put keys in double quotes, and no comma after the last entry"
     if "delimiter" in message:
@@ -109,12 +56,12 @@ def _cure(message: str) -> str:
     return "correct the JSON at this place"
 
 
-def _note_lines(fence: Fence, block: JsonBlock) -> None:
+def _note_lines(written: str, block: Block) -> None:
     """Note the line of every key of the (valid) JSON text, and each key that stands twice in one object."""
     frames: list[str | int | None] = []  # the key (or None before it) in an object, the index in a list
-    line = fence.line
+    line = block.line
     expects_key = False
-    for token in _TOKEN.findall(fence.text):
+    for token in _TOKEN.findall(written):
         if token == "\n":
             line += 1
         elif token in "{[":
@@ -131,8 +78,11 @@ def _note_lines(fence: Fence, block: JsonBlock) -> None:
         elif token == ":":
             expects_key = False
         elif expects_key:
-            frames[-1] = json.loads(token)
+            frames[-1] = json.loads(token, strict=False)
             path = tuple(frame for frame in frames if frame is not None)
             if path in block.lines:
                 block.duplicates.append((path, block.lines[path], line))
             block.lines[path] = line
+        if token.startswith('"') and "\n" in token:
+            block.breaks += range(line, line + token.count("\n"))
+            line += token.count("\n")

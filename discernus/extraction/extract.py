@@ -1,7 +1,8 @@
 """From a model's answer to scores: read by structure only, and each value that cannot be had stays missing, with why.
 
-The reading order: JSON that meets the framework's contract, JSON in other shapes or amid prose, repaired JSON, and
-then (asked by the caller) a second model, whose numbers count only where they literally stand in the first answer.
+The reading order: JSON that meets the framework's contract, JSON in other shapes or amid prose, repaired JSON, lines
+and tables of prose that are labelled as scores, and then (asked by the caller) a second model, whose numbers count
+only where they literally stand in the first answer.
 """
 
 import re
@@ -14,10 +15,11 @@ from discernus.experiments.framework import Dimension, Framework
 from discernus.extraction import reasons, unusable
 from discernus.extraction.json_text import JsonText, find_json, number
 from discernus.extraction.names import Vocabulary, vocabulary
+from discernus.extraction.outline import Outline, read_outline
 from discernus.extraction.readings import Reading, Readings, read
 from discernus.extraction.unusable import Kind
 
-Route = Literal["contract_json", "json_in_text", "repaired_json", "second_model"]
+Route = Literal["contract_json", "json_in_text", "repaired_json", "outline", "second_model"]
 
 _CUT_REASONS = frozenset({"length", "max_tokens", "content_filter"})
 _NUMBER_TOKEN = re.compile(r"(?<![\w.])[-−+]?(?:\d+(?:\.\d+)?|\.\d+)(?![\w%]|\.\d)")
@@ -77,7 +79,41 @@ def extract(answer: str, framework: Framework, *, finish_reason: str | None = No
     for dimension in framework.dimensions:
         if dimension.name not in found:
             missing[dimension.name] = _why_absent(reading, dimension, kind)
-    return _assemble(reading, framework, known, status, kind, scores, missing)
+    structured = _assemble(reading, framework, known, status, kind, scores, missing)
+    if not needs_second_model(structured):
+        return structured
+    ended = not reading.cut_off and finish_reason is not None
+    return _with_outline(structured, framework, read_outline(answer, framework.dimensions, known, ended=ended))
+
+
+def _with_outline(first: Extraction, framework: Framework, outline: Outline) -> Extraction:
+    """Return the extraction completed by the scores that the answer's prose labels, where it leaves no choice."""
+    left = [each for each in framework.dimensions if reasons.another_reading_may_help(first.missing.get(each.name, ""))]
+    found = {each.name: _labelled(each, outline) for each in left}
+    new = {name: value for name, value in found.items() if isinstance(value, float)}
+    missing = {name: reason for name, reason in first.missing.items() if name not in new}
+    more = first.model_copy(
+        update={
+            "scores": first.scores | new,
+            "missing": missing | {name: value for name, value in found.items() if isinstance(value, str)},
+            "confidence": outline.only("confidence", new) | first.confidence,
+            "salience": outline.only("salience", new) | first.salience,
+        }
+    )
+    return _completed(first, more, framework, "outline", "read from labelled lines of the prose")
+
+
+def _labelled(dimension: Dimension, outline: Outline) -> float | str | None:
+    """Return the score that the prose labels for a dimension, or why it is none; None where it leaves that open."""
+    values = outline.values.get(("score", dimension.name), [])
+    if not values or None in values:
+        return None
+    if len({*values}) > 1 or (len(values) > 1 and outline.disagrees):
+        return reasons.CONFLICT
+    value = next(value for value in values if value is not None)
+    if not dimension.low <= value <= dimension.high:
+        return reasons.outside(dimension.low, dimension.high, value)
+    return value
 
 
 def from_second_model(answer: str, first: Extraction, framework: Framework, *, first_answer: str) -> Extraction:
@@ -99,19 +135,26 @@ def from_second_model(answer: str, first: Extraction, framework: Framework, *, f
         del missing[name]
         if second.confidence.get(name) in written:
             confidence.setdefault(name, second.confidence[name])
-    if len(scores) == len(first.scores):
-        return first.model_copy(update={"missing": missing})
-    status = _status(framework, scores, missing)
+    more = first.model_copy(update={"scores": scores, "missing": missing, "confidence": confidence})
+    return _completed(first, more, framework, "second_model", "read by a second model")
+
+
+def _completed(first: Extraction, more: Extraction, framework: Framework, route: Route, how: str) -> Extraction:
+    """Return ``more``, what a later way of reading added to ``first``, with its status and how it was read."""
     order = [dimension.name for dimension in framework.dimensions]
-    return first.model_copy(
+    new = [name for name in order if name in more.scores and name not in first.scores]
+    if not new:
+        return more
+    status = _status(framework, more.scores, more.missing)
+    return more.model_copy(
         update={
             "status": status,
             "kind": None if status == "complete" or first.kind == "no_scores" else first.kind,
-            "scores": {name: scores[name] for name in order if name in scores},
-            "confidence": {name: confidence[name] for name in order if name in confidence},
-            "missing": missing,
-            "route": "second_model",
-            "problems": (*first.problems, "read by a second model: " + ", ".join(scores.keys() - first.scores.keys())),
+            "scores": {name: more.scores[name] for name in order if name in more.scores},
+            "confidence": {name: more.confidence[name] for name in order if name in more.confidence},
+            "salience": {name: more.salience[name] for name in order if name in more.salience},
+            "route": route,
+            "problems": (*first.problems, f"{how}: {', '.join(new)}"),
         }
     )
 

@@ -89,7 +89,16 @@ _FUNCTIONS = {
     "sqrt": _Function(_square_root, 1, 1),
     "pow": _Function(_power, 2, 2),
     "round": _Function(_round, 1, 2),
+    "median": _Function(lambda *values: statistics.median(values), 1, None),
+    "pvariance": _Function(lambda *values: statistics.pvariance(values), 1, None),
+    "pstdev": _Function(lambda *values: statistics.pstdev(values), 1, None),
+    "variance": _Function(lambda *values: statistics.variance(values), 2, None),
+    "stdev": _Function(lambda *values: statistics.stdev(values), 2, None),
 }
+_LIBRARIES = {"numpy", "np", "math", "Math", "statistics"}
+_OF_NUMPY = {"var": "pvariance", "std": "pstdev"}  # numpy divides by n where nothing else is said
+_NOT_OF_NUMPY = {"pvariance", "pstdev", "variance", "stdev"}
+_UNSAID = {"var", "std", "sd", "stddev"}  # names that do not say whether they divide by n or by n - 1
 _OPERATORS: dict[type[ast.operator] | type[ast.unaryop], Callable[..., float]] = {
     ast.Add: lambda left, right: left + right,
     ast.Sub: lambda left, right: left - right,
@@ -313,18 +322,30 @@ def _simplified(node: ast.expr, names: set[str]) -> ast.expr:
             name = _dotted(node)
             names.add(name)
             return ast.Name(name, ast.Load())
-        case ast.Call(ast.Name(called), arguments, []) if called in _FUNCTIONS:
+        case ast.Call(ast.Name() | ast.Attribute() as written, arguments, []) if called := _function_named(written):
             flat = [_simplified(argument, names) for argument in _flat(arguments)]
             function = _FUNCTIONS[called]
             if len(flat) < function.least or (function.most is not None and len(flat) > function.most):
                 raise FormulaError(f"{called} is given {len(flat)} values; it takes {_arity(function)}")
             return ast.Call(ast.Name(called, ast.Load()), flat, [])
+        case ast.Call(ast.Name(called)) if called.lower() in _UNSAID:
+            raise FormulaError(f"'{called}' divides by n or by n - 1: write pstdev or pvariance (n), stdev or variance")
         case ast.Call(called):
             raise FormulaError(f"'{ast.unparse(called)[:40]}' is no function a formula can use; {_ALLOWED}")
         case ast.BinOp(_, ast.BitXor(), _):
             raise FormulaError(f"^ is not a power here, ** is; {_ALLOWED}")
         case _:
             raise FormulaError(f"'{ast.unparse(node)[:40]}' is nothing a formula can hold; {_ALLOWED}")
+
+
+def _function_named(called: ast.expr) -> str | None:
+    """Return the function that a name stands for, alone or below the library it is known from: ``numpy.var``."""
+    *library, name = ast.unparse(called).split(".")
+    if library and (len(library) > 1 or library[0] not in _LIBRARIES):
+        return None
+    if library and library[0] in {"numpy", "np"}:
+        name = "" if name in _NOT_OF_NUMPY else _OF_NUMPY.get(name, name)
+    return name if name in _FUNCTIONS else None
 
 
 def _dotted(node: ast.expr) -> str:
