@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
@@ -21,8 +22,9 @@ from pydantic import ValidationError
 from temporalio.client import Client
 
 from discernus.llm import gateway
-from discernus.llm.models_file import ModelsFileInvalid, read_models_file
+from discernus.llm.models_file import ModelRules, ModelsFileInvalid, current_models_file, read_models_file
 from discernus.logs import log_to
+from discernus.sessions import segments
 from discernus.sessions.calls import Calls
 from discernus.sessions.opening import HIDDEN, store_id
 from discernus.sessions.owners import Owner
@@ -47,7 +49,7 @@ async def serve_store(settings: Settings, address: str, only: frozenset[str]) ->
     await asyncio.to_thread(gateway.load_client)
     store = store_id(settings.projects_dir)
     client = await connect(address, settings.namespace)
-    book = ModelBook(client, store, read_models_file(settings.models_path))
+    book = ModelBook(client, store, _rules_of(settings))
     with Owner(settings.projects_dir / HIDDEN / "owners") as owner:
         calls = Calls(owner, gateway.complete, minimum_free_bytes=settings.minimum_free_bytes, gate=book)
         crew = Crew(client, settings)
@@ -64,6 +66,11 @@ async def serve_store(settings: Settings, address: str, only: frozenset[str]) ->
         return 4
     typer.echo("drained: every call is archived")
     return 0
+
+
+def _rules_of(settings: Settings) -> Callable[[str], ModelRules]:
+    """Return what tells what models.yaml says of a model at that moment."""
+    return lambda model: current_models_file(settings.models_path).rules(model)
 
 
 async def _serve_models(
@@ -133,7 +140,7 @@ def serve_starter(settings: Settings, models: frozenset[str], halves: int) -> in
     if not line:
         return 0
     other = os.fork() if halves > 1 else None
-    log_to(settings.projects_dir / HIDDEN / "logs" / f"worker-{os.getpid()}.jsonl")
+    log_to(settings.projects_dir / HIDDEN / "logs" / "worker.jsonl")
     return asyncio.run(_make_calls(settings, Duty.model_validate_json(line), other or None))
 
 
@@ -142,7 +149,7 @@ async def _make_calls(settings: Settings, duty: Duty, other: int | None) -> int:
     lifeline = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lifeline), sys.stdin)
     client = await connect(duty.address, "default")
-    book = ModelBook(client, duty.store, read_models_file(settings.models_path))
+    book = ModelBook(client, duty.store, _rules_of(settings))
     with Owner(settings.projects_dir / HIDDEN / "owners") as owner:
         calls = Calls(owner, gateway.complete, minimum_free_bytes=settings.minimum_free_bytes, gate=book)
         crew = Crew(client, settings)
@@ -177,7 +184,7 @@ def main(
     gateway.configure(settings)
     if embedded:
         _exit(serve_starter(settings, only, halves))
-    log_to(settings.projects_dir / HIDDEN / "logs" / f"worker-{os.getpid()}.jsonl")
+    log_to(settings.projects_dir / HIDDEN / "logs" / "worker.jsonl")
     if settings.temporal is None:
         typer.echo("error: no Temporal server is named → pass --temporal HOST:PORT or set DISCERNUS_TEMPORAL", err=True)
         _exit(2)
@@ -191,6 +198,8 @@ def main(
 
 def _exit(code: int) -> None:
     """End the process at once: an interpreter that used the Temporal client may crash while it shuts down."""
+    with suppress(OSError):  # the disk refused it all along
+        segments.flush()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

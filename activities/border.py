@@ -21,6 +21,7 @@ SEAL = "seal"
 NOTE_STATUS = "note_status"
 NOTE_SHARES = "note_shares"
 SET_RATE = "set_rate"
+WHO_POLLS = "who_polls"  # of some queues, those off which somebody takes calls
 READ_SPENDING = "read_spending"
 
 LATEST_SHOWN = 20
@@ -71,7 +72,7 @@ class Batch(Border):
     """A stretch of the plan, both ends included. ``again`` asks only for what was parked for a passing reason.
 
     ``allowance_usd`` bounds what is spent and what calls in flight may cost at worst, None: nothing does; ``caps`` are
-    the most calls in flight by model.
+    the most calls in flight by model. ``began`` is when the pass did, in seconds since the epoch.
     """
 
     start: SessionStart
@@ -80,6 +81,7 @@ class Batch(Border):
     last: int
     slots: int
     again: bool = False
+    began: float = 0.0
     report_every: int = 25
     allowance_usd: float | None = None
     caps: dict[str, int] = {}
@@ -123,14 +125,15 @@ class PlanPage(Border):
 class CallOrder(Border):
     """One call to be made: the analysis it belongs to, and which ask it is; ``fallback`` 0 is the model asked for.
 
-    ``again`` says that it is the one more pass over what was parked for a passing reason. ``source`` is the fallback
-    whose answer a second model is to read.
+    ``again`` says that it is the one more pass over what was parked for a passing reason, ``began`` when the pass did,
+    in seconds since the epoch. ``source`` is the fallback whose answer a second model is to read.
     """
 
     key: SessionKey
     number: int
     ask: int = 0
     again: bool = False
+    began: float = 0.0
     fallback: int = 0
     source: int = 0
 
@@ -156,15 +159,19 @@ class CallOutcome(Border):
     the call was not made), ``closed`` (its model takes none for ``wait_s``, and it was not made), or ``stop`` (the
     session has to pause).
 
-    ``falls_back``: another model may serve it instead. ``in_doubt``: how many of its earlier tries died, perhaps paid.
+    ``before_usd`` is what of the cost was paid before the pass began. ``falls_back``: another model may serve it
+    instead. ``given_up``: its model is, and all that waits for it will be parked like this. ``in_doubt``: how many of
+    its earlier tries died, perhaps paid.
     """
 
     status: Literal["answered", "parked", "held", "closed", "stop"]
     reused: bool = False
     cost_usd: float | None = None
+    before_usd: float = 0.0
     reason: str = ""
     passing: bool = False
     falls_back: bool = False
+    given_up: bool = False
     wait_s: float = 0.0
     in_doubt: int = 0
 
@@ -276,13 +283,16 @@ class Slots(Border):
 
 
 class Short(Border):
-    """A batch could go on but for the money: what its next call may cost at worst, what it would like to be given, and
-    where it stands."""
+    """A batch could go on but for the money: what its next call may cost at worst, what it would like to be given, what
+    its calls in flight may cost at worst (``reserved_usd``), what it was told it may spend, and what it has spent.
+    """
 
     index: int
     needed_usd: float
     wanted_usd: float
     in_flight: int
+    reserved_usd: float
+    allowance_usd: float
     fresh_usd: float
     spent_usd: float
 
@@ -388,12 +398,11 @@ class ModelLimits(Border):
 
 
 class ModelTerms(Border):
-    """What models.yaml says of a model, as far as its workflow needs it; ``lease_s`` is the time that a probe has."""
+    """What models.yaml says of a model, as far as its workflow needs it."""
 
     failure_threshold: int
     quarantine_s: float
     interval_s: float
-    lease_s: float
     monitored: bool
     limits: ModelLimits = ModelLimits()
 
@@ -443,7 +452,9 @@ class ModelView(Border):
     """What a process needs to know of a model; times in seconds since the epoch.
 
     ``limits`` are those in force, ``sources`` says in words where each comes from, ``calls_per_minute`` is what follows
-    for all sessions together. ``trouble``: a queue whose rate could not be set, and why.
+    for all sessions together. ``trouble``: a queue whose rate could not be set, and why. ``quarantined_at`` are the
+    latest quarantines in a row, ``closed_by`` the class of error that began this one; until ``probed_until`` a call
+    tries the model.
     """
 
     model: str
@@ -457,6 +468,9 @@ class ModelView(Border):
     tokens_per_call: float | None
     sessions: int
     trouble: str = ""
+    quarantined_at: tuple[float, ...] = ()
+    closed_by: str = ""
+    probed_until: float | None = None
 
 
 class Permit(Border):
@@ -484,6 +498,3 @@ class Queues(Border):
     """Queues by name."""
 
     queues: tuple[str, ...]
-
-
-WHO_POLLS = "who_polls"  # of these queues, those off which somebody takes calls

@@ -36,6 +36,7 @@ class Calling:
                 order.number,
                 order.ask,
                 again=order.again,
+                began=order.began,
                 fallback=order.fallback,
             )
         )
@@ -52,6 +53,7 @@ class Calling:
                 order.number,
                 order.ask,
                 again=order.again,
+                began=order.began,
                 fallback=order.fallback,
                 source=order.source,
             )
@@ -72,9 +74,11 @@ async def _outcome(asked: Awaitable[Asked]) -> CallOutcome:
         status=result.status,
         reused=result.reused,
         cost_usd=result.cost_usd,
+        before_usd=result.before_usd,
         reason=result.reason[:LONGEST_REASON],
         passing=result.passing,
         falls_back=result.falls_back,
+        given_up=result.given_up,
         wait_s=result.wait_s,
         in_doubt=result.in_doubt,
     )

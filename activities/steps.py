@@ -108,8 +108,10 @@ class Steps:
 
     @activity.defn(name=CALCULATE)
     async def calculate(self, key: SessionKey) -> None:
-        """Compute derived metrics, descriptives and consistency, and write the final tables."""
-        await _beating(lambda: calculate(self._workplace.session(key)))
+        """Compute derived metrics, descriptives and consistency, and write the final tables, unless they stand."""
+        session = self._workplace.session(key)
+        if not session.reached("calculation"):
+            await _beating(lambda: calculate(session))
 
     @activity.defn(name=SYNTHESISE)
     async def synthesise(self, key: SessionKey) -> None:
@@ -119,7 +121,7 @@ class Steps:
     @activity.defn(name=SEAL)
     async def seal(self, key: SessionKey) -> SealOutcome:
         """Hash every file and close this version of the session."""
-        sealed = await _beating(lambda: seal(self._workplace.session(key)))
+        sealed = await _beating(lambda: seal(self._workplace.session(key), self._workplace.settings.signing_key))
         return SealOutcome(
             status=sealed.status,
             version=sealed.version,

@@ -5,9 +5,19 @@ from __future__ import annotations
 from cli.display import Display, cost, counted, shortened
 from cli.exits import COMPLETE, INFRASTRUCTURE, INTERRUPTED, PARTIAL, PAUSED, command_name
 from discernus.sessions import layout
+from discernus.sessions.integrity import Gap
 from discernus.sessions.progress import Standing
 from discernus.sessions.session import Parked, Session
-from discernus.stages.sealing import gave_nothing
+from discernus.stages.sealing import gaps_of
+
+GAPS: dict[Gap, str] = {
+    "parked": "could not be had",
+    "not_analysed": "not analysed",
+    "no_score": "gave no score",
+    "damaged": "damaged or gone",
+}
+OF_ANSWERS = ("no_score", "damaged")
+MOST_NAMED = 12  # plan numbers on a line; all of them stand in the seal
 
 
 def end(
@@ -36,18 +46,20 @@ def end(
         lines = [f"paused: {name} holds {counts}", f"why: {standing.reason}", again]
     elif standing.status == "partial":
         code = PARTIAL
-        unusable = gave_nothing(session) - standing.parked
-        gaps = [f"{standing.parked} could not be had"] if standing.parked else []
-        gaps += [f"{counted(unusable, 'answer')} gave no score"] if unusable else []
-        lines = [f"partial: {name}", f"{counts}; {', '.join(gaps)}"]
+        gaps = gaps_of(session)
+        lines = [f"partial: {name}", f"{counts}; {_counted(gaps)}"]
         lines += _why_parked(session)
-        if standing.parked:
+        lines += _named(gaps)
+        if gaps["parked"] or gaps["not_analysed"]:
             lines.append("run the same command again to try them once more; what was answered is not paid for twice")
-    else:
+    elif standing.status == "complete" and standing.done >= standing.planned:
         before = " already" if already else ""
         lines = [f"complete{before}: {name}", f"{counts}, {cost(standing)}"]
         if already:
             lines.append("nothing is left to do; --new opens another session")
+    else:  # a pause that ended while we left, say
+        status, code = "unfinished", PAUSED
+        lines = [f"unfinished: {name} holds {counts}", again]
     if standing.in_doubt:
         calls = counted(standing.in_doubt, "call")
         lines.append(f"{calls} in doubt: sent, perhaps paid for, with no answer that arrived")
@@ -71,6 +83,22 @@ def end(
         }
     )
     return code
+
+
+def _counted(gaps: dict[Gap, list[int]]) -> str:
+    counts = {gap: len(numbers) for gap, numbers in gaps.items() if numbers}
+    words = (f"{counted(count, 'answer') if gap in OF_ANSWERS else count} {GAPS[gap]}" for gap, count in counts.items())
+    return ", ".join(words)
+
+
+def _named(gaps: dict[Gap, list[int]]) -> list[str]:
+    """Return a line for each kind of gap with the plan numbers that the session's files carry."""
+    lines = []
+    for gap, numbers in gaps.items():
+        named = ", ".join(f"{number:03d}" for number in numbers[:MOST_NAMED])
+        more = f" and {len(numbers) - MOST_NAMED} more" if len(numbers) > MOST_NAMED else ""
+        lines += [f"{GAPS[gap]}: {named}{more}"] if named else []
+    return lines
 
 
 def _why_parked(session: Session) -> list[str]:

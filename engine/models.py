@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -29,7 +30,7 @@ from discernus.llm.calls import ModelAnswer, SeenLimits, Usage
 from discernus.llm.errors import CallFailed
 from discernus.llm.gate import Closed
 from discernus.llm.health import CONTENT, LATEST_LATENCIES, LIMITING, LONGEST_MESSAGE, Health
-from discernus.llm.models_file import ModelRules, ModelsFile
+from discernus.llm.models_file import ModelRules
 from engine import connection
 from engine.sessions import shared_queue
 from workflows import policies
@@ -37,7 +38,6 @@ from workflows.model import TOLD, ModelWorkflow
 
 Handle = WorkflowHandle[ModelWorkflow, None]
 
-LEASE_S = 300.0  # what a probe has where models.yaml names no timeout: as long as the longest call by default
 REPLY_S = 5.0  # what a server's reply may take; it takes milliseconds
 FIRST_LOOK_S = 2.0  # what the first call of a model waits at most for what is known of it
 REFRESH_S = 5.0  # how old a view may be while calls are made
@@ -85,7 +85,6 @@ def terms_of(rules: ModelRules) -> ModelTerms:
         failure_threshold=rules.failure_threshold,
         quarantine_s=rules.quarantine_s,
         interval_s=rules.health_check_interval_s,
-        lease_s=rules.timeout_s or LEASE_S,
         monitored=rules.monitored,
         limits=ModelLimits.model_validate(rules.limits.model_dump()),
     )
@@ -154,6 +153,7 @@ class _Page:
 
     model: str
     view: ModelView | None = None
+    terms: ModelTerms | None = None
     looking: asyncio.Task[None] | None = None
     began: float = 0.0
     looked_at: float = 0.0
@@ -168,21 +168,25 @@ class _Page:
     pending_since: float = 0.0
     hurry: asyncio.Event = field(default_factory=asyncio.Event)
     reporting: asyncio.Task[None] | None = None
+    returning: asyncio.Task[None] | None = None
 
 
 class ModelBook:
-    """One process's gate: what it knows of the models that it calls, and what it has to tell of them."""
+    """One process's gate: what it knows of the models that it calls, and what it has to tell of them.
 
-    def __init__(self, client: Client, store: str, models: ModelsFile) -> None:
+    ``rules`` says what models.yaml says of a model by now.
+    """
+
+    def __init__(self, client: Client, store: str, rules: Callable[[str], ModelRules]) -> None:
         self._client = client
         self._store = store
-        self._models = models
+        self._rules = rules
         self._asker = uuid4().hex[:12]
         self._pages: dict[str, _Page] = {}
         self._closing = False
 
-    async def admit(self, model: str) -> Closed | None:
-        """Return None if a call may go out now, else until when none may; a healthy model costs no round trip."""
+    async def admit(self, model: str, timeout_s: float) -> Closed | None:
+        """Return None if a call may go out now, else why none may; a healthy model costs no round trip."""
         if model.startswith(OFFLINE_PREFIX):
             return None
         page = self._page(model)
@@ -193,7 +197,14 @@ class ModelBook:
         # a failed model's calls go out: each says by itself, at no cost, what a person has to mend
         if page.view is None or page.view.status != "quarantined":
             return None
-        return await self._ask(page, page.view)
+        return await self._ask(page, page.view, timeout_s + REPLY_S)
+
+    def withdraw(self, model: str) -> None:
+        """Give the probe back, should it be ours: the call that was let through is not made."""
+        page = self._pages.get(model)
+        if page is not None and page.probe_from is not None and not self._closing:
+            page.probe_from = None
+            page.returning = asyncio.create_task(self._return_probe(page))
 
     def observe(self, model: str, answer: ModelAnswer | None, failure: CallFailed | None, sent_at: datetime) -> None:
         """Take note of how a call ended; never waits and never raises."""
@@ -225,7 +236,8 @@ class ModelBook:
         self._closing = True
         for page in self._pages.values():
             page.hurry.set()
-        tasks = [task for page in self._pages.values() for task in (page.reporting, page.looking) if task is not None]
+        pages = self._pages.values()
+        tasks = [task for page in pages for task in (page.reporting, page.looking, page.returning) if task is not None]
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=FLUSH_S)
             for task in late:
@@ -240,7 +252,8 @@ class ModelBook:
     # what is known
 
     async def _look(self, page: _Page) -> None:
-        """See to it that the view is there, and not old; wait for it only at the very beginning, and not long."""
+        """See to it that the view is there, and not old; wait for it at the very beginning, not long, and where it says
+        that the model is left alone: whoever has to wait first learns whether that is still so."""
         now = time.monotonic()
         if page.looking is None:
             page.began = now
@@ -250,11 +263,15 @@ class ModelBook:
         patience_s = page.began + FIRST_LOOK_S - now
         if page.view is None and patience_s > 0:
             await asyncio.wait({page.looking}, timeout=patience_s)
+        elif page.view is not None and page.view.status == "quarantined":
+            await asyncio.wait({page.looking}, timeout=REPLY_S)
 
     async def _refresh(self, page: _Page) -> None:
         try:
-            if page.view is None:
-                await ensure(self._client, self._store, page.model, self._models.rules(page.model))
+            rules = self._rules(page.model)
+            if page.view is None or page.terms != terms_of(rules):
+                await ensure(self._client, self._store, page.model, rules)
+                page.terms = terms_of(rules)
             async with asyncio.timeout(REPLY_S):
                 _take_view(page, await self._handle(page).query(ModelWorkflow.view))
         except Exception as odd:  # noqa: BLE001  whatever it is: calls go on without it, and the next look may succeed
@@ -262,18 +279,17 @@ class ModelBook:
 
     # the single call that tries a quarantined model
 
-    async def _ask(self, page: _Page, view: ModelView) -> Closed | None:
+    async def _ask(self, page: _Page, view: ModelView, lease_s: float) -> Closed | None:
         """Return None if this call may go out: the quarantine is over, and it is the one that tries the model."""
         now = time.time()
         if view.until is not None and now < view.until:
-            return Closed(min(view.until - now, LONGEST_WAIT_S), _why(view), "quarantine")
-        tried = Closed(PROBED_S, f"{_why(view)}; a single call tries it now", "quarantine")
+            return _closed(view, min(view.until - now, LONGEST_WAIT_S), _why(view), view.until)
         if page.asking or (page.probe_from is not None and now < page.probe_until):
-            return tried
+            return _tried(view)
         page.asking = True
         try:
             async with asyncio.timeout(REPLY_S):
-                permit = await self._handle(page).execute_update(ModelWorkflow.ask_probe, self._asker)
+                permit = await self._handle(page).execute_update(ModelWorkflow.ask_probe, args=[self._asker, lease_s])
         except Exception as odd:  # noqa: BLE001  without a server to ask, the call itself shows how the model is
             log.warning("probe_not_asked_for", model=page.model, reason=f"{type(odd).__name__}: {odd}")
             return None
@@ -282,9 +298,14 @@ class ModelBook:
         _take_view(page, permit.view)
         if permit.granted:
             page.probe_from = time.time()
-            page.probe_until = page.probe_from + terms_of(self._models.rules(page.model)).lease_s
+            page.probe_until = page.probe_from + lease_s
             return None
-        return tried if permit.view.status == "quarantined" else None
+        return _tried(permit.view) if permit.view.status == "quarantined" else None
+
+    async def _return_probe(self, page: _Page) -> None:
+        with suppress(RPCError, TimeoutError):  # should nobody hear it, the probe's time runs out
+            async with asyncio.timeout(REPLY_S):
+                await self._handle(page).signal(ModelWorkflow.return_probe, self._asker)
 
     # what is told
 
@@ -341,7 +362,7 @@ class ModelBook:
         if not (isinstance(odd, RPCError) and odd.status == RPCStatusCode.NOT_FOUND):
             return False
         with suppress(RPCError):
-            await ensure(self._client, self._store, page.model, self._models.rules(page.model))
+            await ensure(self._client, self._store, page.model, self._rules(page.model))
             return True
         return False
 
@@ -416,6 +437,14 @@ def _tokens(usage: Usage) -> float | None:
     if usage.prompt_tokens is None or usage.completion_tokens is None:
         return None
     return float(usage.prompt_tokens + usage.completion_tokens)
+
+
+def _closed(view: ModelView, wait_s: float, why: str, ends_at: float | None) -> Closed:
+    return Closed(wait_s, why, "quarantine", ends_at, view.quarantined_at, view.closed_by)
+
+
+def _tried(view: ModelView) -> Closed:
+    return _closed(view, PROBED_S, f"{_why(view)}; a single call tries it now", view.probed_until)
 
 
 def _why(view: ModelView) -> str:

@@ -199,5 +199,5 @@ class BatchClock:
     async def _give(self, short: Short) -> None:
         await self._sleep(0.02)
         self._allowance.note(0, short.fresh_usd, short.spent_usd)
-        if self._allowance.give(0, short.needed_usd, short.wanted_usd):
+        if self._allowance.give(0, short.reserved_usd + short.needed_usd, short.wanted_usd):
             self.workflow.set_slots(Slots(slots=self.slots, allowance_usd=self._allowance.of(0)))

@@ -47,10 +47,13 @@ async def test_an_answer_waits_for_its_reader_and_is_not_asked_for_again() -> No
     assert progress.spent_usd == pytest.approx(0.02)
 
 
-async def test_a_model_that_is_dead_over_night_is_looked_at_a_few_times_an_hour() -> None:
+async def test_a_model_that_is_dead_over_night_is_looked_at_often_for_an_hour_and_then_a_few_times_an_hour() -> None:
     clock = BatchClock(planned(*[None] * 20), slots=4, analyse=lambda order: CLOSED)
     assert await clock.run(until_s=12 * 3600) is None
-    assert len(clock.made) < 12 * 14
+    looks = [made.at for made in clock.made]
+    first = [at for at in looks if at < 3600]
+    assert max(later - at for at, later in itertools.pairwise(first)) < 35
+    assert len(looks) - len(first) < 11 * 14
 
 
 async def test_what_the_model_asked_for_gave_up_waits_for_its_fallback_without_asking_it_again() -> None:
@@ -108,6 +111,16 @@ async def test_an_answer_from_the_archive_says_nothing_about_a_closed_model() ->
     await clock.run(until_s=33.0)
     tried = [made for made in clock.made if made.at > 30]
     assert [made.at for made in tried] == sorted({made.at for made in tried})  # one at a time
+
+
+async def test_what_waits_for_a_model_that_is_given_up_is_parked_side_by_side() -> None:
+    given_up = CallOutcome(status="parked", passing=True, given_up=True, reason="it is given up")
+    clock = BatchClock(planned(*[None] * 60), slots=6, analyse=lambda order: CLOSED if clock.now < 600 else given_up)
+    progress = await clock.run()
+    assert progress is not None
+    assert (progress.parked, progress.parked_passing) == (60, 60)
+    first = next(made.at for made in clock.made if made.at >= 600)
+    assert clock.now - first <= 60 / 6 + 2
 
 
 async def test_the_session_is_told_when_a_model_closes_and_when_it_takes_calls_again() -> None:

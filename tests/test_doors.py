@@ -53,13 +53,14 @@ def test_a_trial_that_never_met_the_model_is_left_to_the_next_call() -> None:
 def test_a_model_that_stays_closed_is_looked_at_less_and_less_often_until_it_lets_a_call_through() -> None:
     doors, now, waits = Doors(), 0.0, []
     doors.close("a", now, 2.0, "a is being tried")
-    for _ in range(20):
+    for _ in range(150):
         now = now + (doors.next_opening(now) or 0.0)
         doors.enter("a")
         doors.close("a", now, 2.0, "a is being tried")
         doors.close("a", now, 2.0, "a is being tried")  # a call that was out before: it says nothing new
         waits.append(doors.next_opening(now))
-    assert waits[:6] == [2.0, 2.0, 2.0, 2.0, 4.0, 8.0]
+    assert waits[:9] == [2.0, 2.0, 2.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
+    assert set(waits[9:100]) == {30.0}  # in the first hour a person may look on, who has reset it
     assert waits[-1] == 300.0
     doors.open("a")
     doors.close("a", now, 2.0, "a is quarantined")

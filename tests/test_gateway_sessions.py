@@ -295,9 +295,26 @@ def learn_that_it_was_no_substitution(folder: Path) -> tuple[Study, str]:
         said = study.run("speeches", code=PAUSED).output
         assert len(study.wire(SCRIBE, "answer")) < 12, "it went on paying for answers that it refused"
         study.rule({"models": {SCRIBE: {"answers_as": ["scribe-lite"]}}})
-        study.run_to_its_end("speeches")
         study.run("speeches")
         return study, said
+
+
+def lose_a_model_for_good(folder: Path) -> tuple[Study, str, list[int]]:
+    """Take one of two models off the net for a whole run; put it back, and run again."""
+    with Study(
+        folder,
+        vendor={"latency_s": 0.05, "down": {SCRIBE: "connection"}},
+        rules={"quarantine_duration": 2},
+        models=[SCRIBE, CLERK],
+        documents=10,
+        runs=2,
+        concurrency=2,
+    ) as study:
+        said = study.run("speeches", code=PARTIAL).output
+        asked = [len(study.wire(SCRIBE, "request")), len(Session(study.session).all_parked())]
+        study.vendor.control(down={})
+        study.run("speeches")
+        return study, said, asked
 
 
 def change_the_version(folder: Path) -> tuple[Study, list[str]]:
@@ -331,6 +348,7 @@ SCENES: dict[str, Callable[[Path], Any]] = {
     "real": read_the_real_experiment,
     "vendors": ask_every_vendor,
     "all killed": kill_all_while_a_model_is_left_alone,
+    "model dead": lose_a_model_for_good,
     "version": change_the_version,
     "in doubt": lose_answers_on_their_way,
     "fallback": fall_back,
@@ -536,6 +554,16 @@ def test_that_a_model_is_left_alone_outlives_every_process(scenes: Scenes) -> No
     study, (before, after) = scenes["all killed"].result()
     assert after - before <= 1  # where a slow machine lets the quarantine end meanwhile: the one call that tries it
     assert len(study.wire(SCRIBE, "answer")) == len(study.rows()) == 12
+
+
+def test_a_model_that_is_dead_for_good_is_given_up_and_tried_afresh_by_the_next_run(scenes: Scenes) -> None:
+    study, said, (asked, parked) = scenes["model dead"].result()
+    assert parked == 20
+    assert "20 analyses parked, connection_error" in said
+    assert f"{SCRIBE} is left alone" in said
+    assert asked < 40, "each analysis went on trying it, four times in each of two passes"
+    assert {row["status"] for row in study.rows()} == {"scored"}
+    ledger(study.session, study.vendor).check()
 
 
 def at(entry: Entry) -> datetime:

@@ -20,10 +20,10 @@ class Rules:
     failure_threshold: int = 3
     quarantine_s: float = 300.0
     interval_s: float = 60.0
-    lease_s: float = 100.0
 
 
 RULES = Rules()
+LEASE_S = 100.0
 counted = st.sampled_from(sorted(COUNTED))
 
 
@@ -173,12 +173,12 @@ def test_answers_to_calls_sent_since_the_trouble_began_end_a_quarantine() -> Non
 
 def test_an_answer_to_a_call_from_before_the_trouble_lets_the_probe_go_out_at_once() -> None:
     health = quarantined()
-    assert health.granting(RULES, "me", 50) is None
+    assert health.granting("me", 50, LEASE_S) is None
     still = answered(health, -10, 50)
     assert still.status == "quarantined"
-    granted = still.granting(RULES, "me", 50)
+    granted = still.granting("me", 50, LEASE_S)
     assert granted is not None
-    assert granted.granting(RULES, "you", 51) is None
+    assert granted.granting("you", 51, LEASE_S) is None
 
 
 def test_answers_that_are_told_late_count_where_they_belong() -> None:
@@ -199,11 +199,11 @@ def test_a_quarantine_ends_with_one_probe_that_succeeds() -> None:
     health = quarantined()
     until = health.until
     assert until is not None
-    assert health.granting(RULES, "me", until - 0.1) is None
-    granted = health.granting(RULES, "me", until)
+    assert health.granting("me", until - 0.1, LEASE_S) is None
+    granted = health.granting("me", until, LEASE_S)
     assert granted is not None
-    assert granted.granting(RULES, "you", until + 1) is None
-    assert granted.granting(RULES, "me", until + 1) is None
+    assert granted.granting("you", until + 1, LEASE_S) is None
+    assert granted.granting("me", until + 1, LEASE_S) is None
     healed = answered(granted, until + 1, until + 5)
     assert (healed.status, healed.probe, healed.until, healed.streak) == ("healthy", None, None, ())
     assert [past.ended_at for past in healed.quarantines] == [until + 5]
@@ -211,7 +211,7 @@ def test_a_quarantine_ends_with_one_probe_that_succeeds() -> None:
 
 def test_a_probe_that_fails_begins_another_quarantine() -> None:
     health = quarantined()
-    granted = health.granting(RULES, "me", 400)
+    granted = health.granting("me", 400, LEASE_S)
     assert granted is not None
     again = failed(granted, 401, 402, "timeout", prober="me")
     assert (again.status, again.until, again.probe) == ("quarantined", 402 + RULES.quarantine_s, None)
@@ -222,7 +222,7 @@ def test_a_probe_that_fails_begins_another_quarantine() -> None:
 def test_failures_of_others_in_a_quarantine_do_not_make_it_longer() -> None:
     health = quarantined()
     assert failed(health, 10, 20).until == health.until
-    granted = health.granting(RULES, "me", 400)
+    granted = health.granting("me", 400, LEASE_S)
     assert granted is not None
     assert failed(granted, 401, 402, prober="you").until == health.until
 
@@ -232,27 +232,51 @@ def test_failures_of_others_in_a_quarantine_do_not_make_it_longer() -> None:
     [("rate_limit", "degraded"), ("overload", "degraded"), ("refusal", "healthy"), ("model_not_found", "failed")],
 )
 def test_a_probe_that_is_answered_with_an_error_shows_what_the_model_is_now(error_class: str, status: str) -> None:
-    granted = quarantined().granting(RULES, "me", 400)
+    granted = quarantined().granting("me", 400, LEASE_S)
     assert granted is not None
     assert failed(granted, 401, 402, error_class, prober="me").status == status
 
 
 def test_a_probe_that_was_never_made_goes_to_the_next() -> None:
-    granted = quarantined().granting(RULES, "me", 400)
+    granted = quarantined().granting("me", 400, LEASE_S)
     assert granted is not None
-    assert granted.granting(RULES, "you", 400 + RULES.lease_s - 1) is None
-    taken = granted.granting(RULES, "you", 400 + RULES.lease_s)
+    assert granted.granting("you", 400 + LEASE_S - 1, LEASE_S) is None
+    taken = granted.granting("you", 400 + LEASE_S, LEASE_S)
     assert taken is not None
     assert taken.probe is not None
     assert taken.probe.asker == "you"
     kept_back = failed(taken, 501, 501, "budget", prober="you")  # it did not go out after all
     assert kept_back.status == "quarantined"
-    assert kept_back.granting(RULES, "me", 501) is not None
+    assert kept_back.granting("me", 501, LEASE_S) is not None
+
+
+def test_a_probe_that_is_given_back_goes_to_the_next_at_once() -> None:
+    granted = quarantined().granting("me", 400, LEASE_S)
+    assert granted is not None
+    assert granted.returning("you") == granted
+    assert granted.returning("me").granting("you", 401, LEASE_S) is not None
+
+
+def test_quarantines_are_in_a_row_as_long_as_no_answer_ends_one() -> None:
+    health = quarantined()
+    began = [health.since]
+    for at in (400.0, 800.0):
+        granted = health.granting("me", at, LEASE_S)
+        assert granted is not None
+        health = granted.after_failure(RULES, "timeout", "none in 60 s", sent_at=at, at=at + 60, prober="me")
+        began.append(at + 60)
+        assert list(health.quarantined_at) == began
+    assert health.closed_by == "timeout"
+    assert health.reset(900).quarantined_at == ()
+    again = one_after_the_other("xxx", health=health.reset(900))
+    assert len(again.quarantined_at) == 1
+    back = answered(health, 900, 901)
+    assert (back.quarantined_at, back.closed_by) == ((), "")
 
 
 def test_a_healthy_model_needs_no_probe() -> None:
     for health in (Health(), one_after_the_other("."), one_after_the_other("x")):
-        assert health.granting(RULES, "me", 1e9) is None
+        assert health.granting("me", 1e9, LEASE_S) is None
 
 
 def test_a_degraded_model_is_healthy_again_after_an_interval_without_trouble() -> None:
@@ -350,13 +374,13 @@ class Course(RuleBasedStateMachine):
     @rule(target=in_flight, asker=st.sampled_from(["me", "you"]))
     def probe(self, asker: str) -> tuple[float, str | None]:
         self.now += 0.001
-        granted = self.health.granting(RULES, asker, self.now)
+        granted = self.health.granting(asker, self.now, LEASE_S)
         if granted is None:
             return self.now, None
         assert self.health.status in CLOSED
         assert self.health.until is None or self.now >= self.health.until
         assert all(until <= self.now for until in self.probing.values()), "two probes at once"
-        self.probing = {asker: self.now + RULES.lease_s}
+        self.probing = {asker: self.now + LEASE_S}
         self.health = granted
         return self.now, asker
 

@@ -138,7 +138,7 @@ async def server() -> AsyncIterator[Vendor]:
 def vendor(server: Vendor, monkeypatch: pytest.MonkeyPatch) -> Vendor:
     server.bodies.clear()
     server.headers.clear()
-    monkeypatch.setattr(gateway, "_rules", None)
+    monkeypatch.setattr(gateway, "_settings", None)
     server.reply = says(200, openai_answer())
     for name, value in {
         "OPENAI_API_KEY": OPENAI_KEY,

@@ -80,7 +80,7 @@ def lab(server: Proxy, monkeypatch: pytest.MonkeyPatch) -> Proxy:
     server.asked.clear()
     monkeypatch.setenv(proxy.KEY, KEY)
     monkeypatch.delenv("GEMINI_API_KEY", raising=False)
-    monkeypatch.setattr(gateway, "_rules", None)
+    monkeypatch.setattr(gateway, "_settings", None)
     gateway.configure(Settings(proxy_url=f"{server.address}/", require_proxy=True))
     return server
 

@@ -52,7 +52,7 @@ def priced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a models.yaml hold that gives every vendor's scribe the same price."""
     path = tmp_path / "models.yaml"
     path.write_text(MODELS_FILE)
-    monkeypatch.setattr(gateway, "_rules", None)
+    monkeypatch.setattr(gateway, "_settings", None)
     gateway.configure(Settings(models_file=path))
 
 

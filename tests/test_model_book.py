@@ -38,6 +38,8 @@ from workflows.model import SEEN, ModelWorkflow
 
 __all__ = ["client"]
 
+TIMEOUT_S = 60.0  # of a call
+
 
 class Counted(Interceptor):
     """Counts what a client asks of the server."""
@@ -78,14 +80,14 @@ class Processes:
     def __init__(self, client: Client, store: str, rules: ModelRules) -> None:
         self._client = client
         self.store = store
-        self._models = ModelsFile(general=rules)
+        self.rules = rules
         self.books: list[ModelBook] = []
         self.counted: list[Counter[str]] = []
 
     def book(self) -> ModelBook:
         counting = Counted()
         client = Client(**{**self._client.config(), "interceptors": [counting]})
-        self.books.append(ModelBook(client, self.store, self._models))
+        self.books.append(ModelBook(client, self.store, lambda model: self.rules))
         self.counted.append(counting.asked)
         return self.books[-1]
 
@@ -123,7 +125,7 @@ def now() -> datetime:
 async def fails(book: ModelBook, *classes: str, **more: Any) -> None:
     """Fail one call after the other, each sent after the last had come back."""
     for error_class in classes:
-        await book.admit(MODEL)
+        await book.admit(MODEL, TIMEOUT_S)
         sent_at = now()
         await asyncio.sleep(0.002)
         book.observe(MODEL, None, failure(error_class, **more), sent_at)
@@ -137,7 +139,7 @@ def answers(book: ModelBook, calls: int = 1, **more: Any) -> None:
 
 async def opens(book: ModelBook) -> None:
     async def is_open() -> bool:
-        return await book.admit(MODEL) is None
+        return await book.admit(MODEL, TIMEOUT_S) is None
 
     await until(is_open, "the gate is open")
 
@@ -146,12 +148,18 @@ async def closes(book: ModelBook) -> Closed:
     closed: list[Closed] = []
 
     async def is_closed() -> bool:
-        found = await book.admit(MODEL)
+        found = await book.admit(MODEL, TIMEOUT_S)
         closed.extend([found] if found is not None else [])
         return found is not None
 
     await until(is_closed, "the gate is closed")
     return closed[-1]
+
+
+async def is_over(closed: Closed) -> None:
+    """Wait until the quarantine's time is over."""
+    assert closed.ends_at is not None
+    await asyncio.sleep(closed.ends_at - time.time() + 0.01)
 
 
 # asking
@@ -161,11 +169,11 @@ async def test_calls_of_a_healthy_model_ask_the_server_next_to_nothing(client: C
     async with processes(client) as these:
         book = these.book()
         for _ in range(200):
-            assert await book.admit(MODEL) is None
+            assert await book.admit(MODEL, TIMEOUT_S) is None
             answers(book)
         await these.becomes("healthy")
         for _ in range(200):
-            assert await book.admit(MODEL) is None
+            assert await book.admit(MODEL, TIMEOUT_S) is None
             answers(book)
         assert these.counted[0]["query"] == 1
         assert these.counted[0]["report"] <= 2
@@ -178,9 +186,9 @@ async def test_calls_of_a_healthy_model_ask_the_server_next_to_nothing(client: C
 async def test_the_offline_model_is_always_let_through_and_never_reported(client: Client) -> None:
     async with processes(client) as these:
         book = these.book()
-        await book.admit(MODEL)
+        await book.admit(MODEL, TIMEOUT_S)
         before = dict(these.counted[0])
-        assert await book.admit("offline/lexicon") is None
+        assert await book.admit("offline/lexicon", TIMEOUT_S) is None
         book.observe("offline/lexicon", None, failure("server_error"), now())
         await book.close()
         assert dict(these.counted[0]) == before
@@ -193,10 +201,10 @@ async def test_no_call_waits_for_a_server_that_says_nothing_and_nothing_is_lost(
     monkeypatch.setattr(models, "FIRST_LOOK_S", 0.2)
     monkeypatch.setattr(models, "REPLY_S", 0.3)
     store = next(stores)
-    book = ModelBook(client, store, ModelsFile())  # nobody polls its queue
+    book = ModelBook(client, store, ModelsFile().rules)  # nobody polls its queue
     began = time.monotonic()
     for _ in range(100):
-        assert await book.admit(MODEL) is None
+        assert await book.admit(MODEL, TIMEOUT_S) is None
     assert time.monotonic() - began < models.FIRST_LOOK_S + 2
     answers(book, 5)
     await fails(book, "server_error", "server_error", "server_error")
@@ -214,10 +222,10 @@ async def test_no_call_waits_for_a_server_that_says_nothing_and_nothing_is_lost(
 async def test_a_workflow_that_was_ended_by_hand_is_begun_again(client: Client) -> None:
     async with processes(client) as these:
         book = these.book()
-        await book.admit(MODEL)
+        await book.admit(MODEL, TIMEOUT_S)
         await client.get_workflow_handle(models.model_id(these.store, MODEL)).terminate("by hand")
         await fails(book, "server_error")
-        await book.admit(MODEL)
+        await book.admit(MODEL, TIMEOUT_S)
 
         async def counted() -> bool:
             known = await models.known(client, these.store, MODEL)
@@ -233,13 +241,13 @@ async def test_after_a_429_calls_of_this_process_wait_without_touching_the_wire(
     async with processes(client) as these:
         book, other = these.book(), these.book()
         await fails(book, "rate_limit", retry_after_s=0.4)
-        closed = await book.admit(MODEL)
+        closed = await book.admit(MODEL, TIMEOUT_S)
         assert closed is not None
         assert closed.kind == "rate_limit"
         assert 0 < closed.wait_s <= 0.4
-        assert await other.admit(MODEL) is None
+        assert await other.admit(MODEL, TIMEOUT_S) is None
         await asyncio.sleep(closed.wait_s)
-        assert await book.admit(MODEL) is None
+        assert await book.admit(MODEL, TIMEOUT_S) is None
         await these.becomes("degraded")
 
 
@@ -247,7 +255,7 @@ async def test_a_429_without_a_time_holds_for_a_second(client: Client) -> None:
     async with processes(client) as these:
         book = these.book()
         await fails(book, "overload")
-        closed = await book.admit(MODEL)
+        closed = await book.admit(MODEL, TIMEOUT_S)
         assert closed is not None
         assert 0.5 < closed.wait_s <= models.HOLD_S
 
@@ -256,13 +264,13 @@ async def test_calls_wait_where_the_headers_say_that_nothing_is_left(client: Cli
     async with processes(client) as these:
         book = these.book()
         answers(book, limits=SeenLimits(requests_per_minute=600, remaining_requests=3, reset_s=5))
-        assert await book.admit(MODEL) is None
+        assert await book.admit(MODEL, TIMEOUT_S) is None
         answers(book, limits=SeenLimits(requests_per_minute=600, remaining_requests=0, reset_s=7))
-        closed = await book.admit(MODEL)
+        closed = await book.admit(MODEL, TIMEOUT_S)
         assert closed is not None
         assert 6 < closed.wait_s <= 7
         answers(book, limits=SeenLimits(requests_per_minute=600, remaining_requests=0, reset_s=86400))
-        closed = await book.admit(MODEL)
+        closed = await book.admit(MODEL, TIMEOUT_S)
         assert closed is not None
         assert closed.wait_s <= models.LONGEST_HOLD_S
 
@@ -270,7 +278,7 @@ async def test_calls_wait_where_the_headers_say_that_nothing_is_left(client: Cli
 async def test_limits_in_the_headers_are_told_at_once_and_once(client: Client) -> None:
     async with processes(client) as these:
         book = these.book()
-        await book.admit(MODEL)
+        await book.admit(MODEL, TIMEOUT_S)
         for left in range(50, 0, -1):
             answers(book, limits=SeenLimits(requests_per_minute=600, remaining_requests=left, reset_s=1))
 
@@ -284,7 +292,7 @@ async def test_limits_in_the_headers_are_told_at_once_and_once(client: Client) -
 
 async def test_a_limit_that_models_yaml_states_is_known_to_the_workflow(client: Client) -> None:
     async with processes(client, limits=Limits(tokens_per_minute=9000)) as these:
-        await these.book().admit(MODEL)
+        await these.book().admit(MODEL, TIMEOUT_S)
         assert (await these.known()).view.limits == ModelLimits(tokens_per_minute=9000)
 
 
@@ -298,7 +306,7 @@ async def test_a_quarantine_closes_the_gates_of_all_processes_and_one_probe_open
     monkeypatch.setattr(models, "PROBED_S", 0.1)
     async with processes(client, quarantine_s=1.0) as these:
         one, other = these.book(), these.book()
-        assert await other.admit(MODEL) is None
+        assert await other.admit(MODEL, TIMEOUT_S) is None
         await fails(one, "server_error", "timeout", "server_error")
         for book in (one, other):
             closed = await closes(book)
@@ -306,7 +314,7 @@ async def test_a_quarantine_closes_the_gates_of_all_processes_and_one_probe_open
             assert 0 < closed.wait_s <= 1.0
             assert "3 failures in a row" in closed.reason
         await asyncio.sleep(1.0)
-        asked = await asyncio.gather(*(book.admit(MODEL) for book in (one, other, one, other, one, other)))
+        asked = await asyncio.gather(*(book.admit(MODEL, TIMEOUT_S) for book in (one, other, one, other, one, other)))
         assert asked.count(None) == 1
         assert {closed.kind for closed in asked if closed is not None} == {"quarantine"}
         prober = (one, other)[asked.index(None) % 2]
@@ -333,6 +341,10 @@ async def test_a_probe_that_fails_closes_the_gate_again(client: Client, monkeypa
         assert (await closes(book)).kind == "quarantine"
 
 
+async def is_let_through(book: ModelBook, timeout_s: float) -> bool:
+    return await book.admit(MODEL, timeout_s) is None
+
+
 async def fails_probe(book: ModelBook) -> None:
     sent_at = now()
     await asyncio.sleep(0.002)
@@ -341,14 +353,82 @@ async def fails_probe(book: ModelBook) -> None:
 
 async def test_a_probe_that_is_never_made_is_granted_anew(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(models, "REFRESH_S", 0.1)
-    async with processes(client, quarantine_s=0.3, timeout_s=0.5) as these:
+    monkeypatch.setattr(models, "REPLY_S", 1.0)
+    async with processes(client, quarantine_s=2.0) as these:
         one, other = these.book(), these.book()
         await fails(one, "server_error", "server_error", "server_error")
-        await closes(other)
-        await asyncio.sleep(0.3)
-        await opens(one)  # it takes the probe, and does not call after all
+        await is_over(await closes(other))
+        await until(lambda: is_let_through(one, 0.5), "it may try the model")  # and does not call after all
         assert (await closes(other)).kind == "quarantine"
         await opens(other)
+
+
+async def test_a_probe_has_as_long_as_its_call_may_take(client: Client) -> None:
+    async with processes(client, quarantine_s=2.0) as these:
+        book = these.book()
+        await fails(book, "server_error", "server_error", "server_error")
+        await is_over(await closes(book))
+        await until(lambda: is_let_through(book, 500.0), "it may try the model")
+        probed_until = (await these.known()).view.probed_until
+        assert probed_until is not None
+        assert 400 < probed_until - time.time() <= 500 + models.REPLY_S
+        closed = await book.admit(MODEL, TIMEOUT_S)
+        assert closed is not None
+        assert closed.ends_at == pytest.approx(probed_until, abs=2 * models.REPLY_S)
+
+
+async def test_a_probe_that_is_not_sent_after_all_is_given_to_the_next_at_once(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "REFRESH_S", 0.1)
+    async with processes(client, quarantine_s=2.0) as these:
+        one, other = these.book(), these.book()
+        await fails(one, "server_error", "server_error", "server_error")
+        await is_over(await closes(one))
+        await opens(one)  # it has a minute for its call
+        assert (await closes(other)).kind == "quarantine"
+        one.withdraw(MODEL)
+        await opens(other)
+
+
+async def test_a_closed_gate_says_when_the_quarantine_ends_and_for_which_failure_it_began(client: Client) -> None:
+    async with processes(client, quarantine_s=900.0) as these:
+        book = these.book()
+        await fails(book, "server_error", "server_error", "timeout")
+        closed = await closes(book)
+        view = (await these.known()).view
+        assert closed.wait_s <= models.LONGEST_WAIT_S
+        assert closed.ends_at == view.until
+        assert (closed.quarantined_at, closed.error_class) == ((view.since,), "timeout")
+
+
+async def test_a_reset_by_hand_is_noticed_by_the_very_next_call_that_looks(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "REFRESH_S", 0.5)  # waiting calls look less often than that
+    async with processes(client) as these:
+        book = these.book()
+        await fails(book, "server_error", "server_error", "server_error")
+        await closes(book)
+        await models.reset(client, these.store, MODEL)
+        await asyncio.sleep(models.REFRESH_S + 0.1)
+        assert await book.admit(MODEL, TIMEOUT_S) is None
+
+
+async def test_rules_that_change_while_a_process_lives_reach_the_models_workflow(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "REFRESH_S", 0.1)
+    async with processes(client, limits=Limits(requests_per_minute=60)) as these:
+        book = these.book()
+        await book.admit(MODEL, TIMEOUT_S)
+        these.rules = ModelRules(limits=Limits(requests_per_minute=90))
+
+        async def followed() -> bool:
+            await book.admit(MODEL, TIMEOUT_S)
+            return (await these.known()).view.limits.requests_per_minute == 90
+
+        await until(followed, "the new limit is known")
 
 
 async def test_a_reset_by_hand_opens_the_gate(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -369,7 +449,7 @@ async def test_calls_of_a_model_that_a_person_has_to_mend_go_out_and_the_first_a
         book = these.book()
         await fails(book, "authentication")
         await these.becomes("failed")
-        assert await book.admit(MODEL) is None
+        assert await book.admit(MODEL, TIMEOUT_S) is None
         answers(book)
         await these.becomes("healthy")
 

@@ -31,6 +31,7 @@ from activities.border import (
     ModelLimits,
     ModelShare,
     ModelView,
+    Permit,
     Queues,
     Rate,
     Report,
@@ -125,6 +126,9 @@ class Place:
     async def report(self, *events: Answered | Failed, seen: ModelLimits | None = None) -> ModelView:
         return await self.handle.execute_update(ModelWorkflow.report, Report(asker="me", events=events, seen=seen))
 
+    async def ask_probe(self, asker: str) -> Permit:
+        return await self.handle.execute_update(ModelWorkflow.ask_probe, args=[asker, 60.0])
+
     async def session(self, queue: str | None = None, tokens_per_call: int | None = None) -> Session:
         """Begin a session that calls the model, and have it join."""
         name = f"{self.store}/session-{len(self.sessions)}"
@@ -214,18 +218,16 @@ async def rate_of(client: Client, queue: str) -> float | None:
 
 
 async def test_three_failures_quarantine_a_model_and_one_probe_at_a_time_may_try_it(client: Client) -> None:
-    async with place(client, quarantine_s=1.0, timeout_s=2.0) as here:
+    async with place(client, quarantine_s=1.0) as here:
         assert (await here.view()).status == "unknown"
         assert (await here.report(answered())).status == "healthy"
         for status in ("degraded", "degraded", "quarantined"):
             view = await here.report(failed())
             assert view.status == status
         assert "3 failures in a row" in view.reason
-        assert not (await here.handle.execute_update(ModelWorkflow.ask_probe, "me")).granted
+        assert not (await here.ask_probe("me")).granted
         await asyncio.sleep(1.1)
-        permits = await asyncio.gather(
-            *(here.handle.execute_update(ModelWorkflow.ask_probe, asker) for asker in ("me", "you", "they"))
-        )
+        permits = await asyncio.gather(*(here.ask_probe(asker) for asker in ("me", "you", "they")))
         assert sorted(permit.granted for permit in permits) == [False, False, True]
         assert (await here.report(answered())).status == "healthy"
         health = await here.handle.query(ModelWorkflow.health)

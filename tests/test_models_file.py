@@ -12,6 +12,7 @@ from discernus.llm.models_file import (
     ModelsFile,
     ModelsFileInvalid,
     Price,
+    current_models_file,
     read_models_file,
 )
 from discernus.llm.models_form import GENERAL_KEYS, MODEL_KEYS
@@ -242,17 +243,32 @@ def test_a_file_that_cannot_be_read_is_a_problem_and_no_crash(tmp_path: Path) ->
     assert "ISO-8859-1" in refused(tmp_path / "latin" / "models.yaml")[0].what
 
 
+def test_a_file_that_is_broken_while_it_is_edited_holds_as_it_was(tmp_path: Path) -> None:
+    path = written(tmp_path, "model_timeout: 7\n")
+    assert current_models_file(path).rules("a/b").timeout_s == 7
+    path.write_text("model_timeout: [\n", encoding="utf-8")
+    assert current_models_file(path).rules("a/b").timeout_s == 7
+    path.write_text("model_timeout: 8.25\n", encoding="utf-8")
+    assert current_models_file(path).rules("a/b").timeout_s == 8.25
+
+
+def test_a_file_that_never_held_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelsFileInvalid):
+        current_models_file(written(tmp_path, "model_timeout: [\n"))
+
+
 def test_a_file_that_was_named_has_to_be_there(tmp_path: Path) -> None:
     [problem] = refused(tmp_path / "models.yaml", required=True)
     assert (problem.what, problem.line) == ("there is no such file", None)
 
 
-def test_a_process_reads_the_file_once_wherever_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_read_again_once_it_has_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = written(tmp_path / "projects", "model_timeout: 7\n")
     monkeypatch.chdir(tmp_path)
     first = read_models_file(Path("projects/models.yaml"))
-    path.write_text("model_timeout: 8\n", encoding="utf-8")
     assert read_models_file(path) is first
+    path.write_text("model_timeout: 80\n", encoding="utf-8")
+    assert read_models_file(path).rules("a/b").timeout_s == 80
     other = written(tmp_path / "other" / "projects", "model_timeout: 9\n")
     monkeypatch.chdir(other.parents[1])
     assert read_models_file(Path("projects/models.yaml")).rules("a/b").timeout_s == 9

@@ -20,7 +20,7 @@ from discernus.experiments.definition import read_definition
 from discernus.experiments.problems import InvalidDefinition
 from discernus.sessions import layout, opening
 from discernus.sessions.opening import open_session, sessions_folder, sessions_in, source_of, store_id
-from discernus.sessions.session import Parked
+from discernus.sessions.session import Parked, Session
 from discernus.settings import Settings
 from tests.test_store import wait_until
 
@@ -61,6 +61,13 @@ class Said:
     def end(self, summary: dict[str, Any]) -> None: ...
 
     def close(self) -> None: ...
+
+
+def completed(session: Session) -> None:
+    """Leave what a complete session leaves, as far as choosing looks at it."""
+    for number in range(1, session.facts.analyses + 1):
+        session.store.put(layout.extracted(number), b"{}")
+    session.note_status("complete", "")
 
 
 @dataclass
@@ -127,7 +134,7 @@ def test_an_unfinished_session_goes_on(author: Author, status: str | None) -> No
 
 def test_a_complete_session_stands_until_a_new_one_is_asked_for(author: Author) -> None:
     first = author.runs()
-    first.session.note_status("complete", "")
+    completed(first.session)
     assert author.runs().complete
     assert author.sessions == [first.session.facts.session]
     other = author.runs(new=True)
@@ -177,7 +184,7 @@ def test_a_changed_experiment_goes_on_as_it_was_and_says_so(author: Author) -> N
 
 def test_a_changed_experiment_whose_session_is_complete_gets_another(author: Author) -> None:
     first = author.runs().session
-    first.note_status("complete", "")
+    completed(first)
     author.edits("experiment.md", "runs_per_model: 2", "runs_per_model: 3")
     second = author.runs()
     assert second.fresh
@@ -208,7 +215,7 @@ def test_models_given_by_hand_mean_the_session_with_these_models(author: Author)
     more_runs = author.runs(overridden=True, models=("offline/lexicon",), runs=3)
     assert more_runs.fresh
     assert author.runs(overridden=True, models=("openai/scribe",)).session.folder == own.folder
-    again.session.note_status("complete", "")
+    completed(again.session)
     assert author.runs(**offline).complete
 
 

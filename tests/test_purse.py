@@ -29,9 +29,24 @@ def test_what_was_paid_before_counts_as_spent_but_not_against_the_allowance() ->
     purse = Purse(1.0)
     purse.remember(5.0)
     purse.reserve(1, 0.2)
-    purse.settle(1, "analyse/1", 0.2, reused=True)
+    purse.settle(1, "analyse/1", 0.2, before_usd=0.2, reused=True)
     assert purse.affords(1.0)
     assert (purse.spent_usd, purse.fresh_usd) == (5.2, 0.0)
+
+
+def test_what_a_batch_that_is_begun_again_finds_paid_for_in_the_same_pass_uses_up_its_allowance() -> None:
+    purse = Purse(1.0)
+    purse.reserve(1, 0.2)
+    purse.settle(1, "analyse/1", 0.2, reused=True)
+    assert (purse.spent_usd, purse.fresh_usd) == (0.2, 0.2)
+    assert not purse.affords(0.81)
+
+
+def test_a_billed_try_of_the_pass_before_is_not_counted_again() -> None:
+    purse = Purse(1.0)
+    purse.reserve(1, 0.2)
+    purse.settle(1, "analyse/1", 0.3, before_usd=0.1)
+    assert (purse.spent_usd, purse.fresh_usd) == (pytest.approx(0.3), pytest.approx(0.2))
 
 
 @given(st.lists(st.tuples(AMOUNTS, st.floats(min_value=0, max_value=1)), max_size=40), AMOUNTS)
@@ -95,6 +110,36 @@ def test_a_batch_that_has_overspent_is_given_something_beyond_that_or_told_no() 
     assert money.of(0) == pytest.approx(0.7)
     money.note(0, fresh_usd=1.2, spent_usd=1.2)
     assert not money.give(0, 0.0, 0.0)
+
+
+def test_a_batch_is_given_what_it_lacks_beyond_what_it_has_left() -> None:
+    money = Allowance(0.0)
+    money.grant(1.0)
+    money.begin(0)
+    assert money.give(0, 0.6, 0.7)
+    money.note(0, fresh_usd=0.4, spent_usd=0.4)
+    assert not money.give(0, 0.61, 0.61)
+    assert money.give(0, 0.6, 0.6)
+    assert money.of(0) == pytest.approx(1.0)
+
+
+def test_what_is_taken_back_from_a_batch_is_nobodys_until_it_has_heard_of_it() -> None:
+    money = Allowance(0.0)
+    money.grant(1.0)
+    money.begin(0)
+    money.begin(1)
+    assert money.give(0, 0.7, 0.7)
+    assert money.give(1, 0.3, 0.3)
+    money.note(0, fresh_usd=0.5, spent_usd=0.5)
+    assert money.recall(0)
+    assert money.of(0) == 0.5
+    money.acknowledge(0, 0.7)  # what it said before it heard
+    assert money.recalling
+    assert not money.give(1, 0.4, 0.4)
+    money.acknowledge(0, 0.5)
+    assert not money.recalling
+    assert not money.recall(0)
+    assert money.give(1, 0.5, 0.5)
 
 
 def test_a_batch_that_ends_leaves_to_the_others_what_it_did_not_spend() -> None:

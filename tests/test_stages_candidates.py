@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from discernus.llm import models_file
 from discernus.llm.calls import ModelAnswer, ModelRequest
 from discernus.llm.errors import CallFailed
 from discernus.llm.gate import Closed
@@ -17,6 +18,7 @@ from discernus.sessions.calls import Calls
 from discernus.sessions.layout import Call
 from discernus.sessions.owners import Owner
 from discernus.sessions.session import Session
+from discernus.sessions.substitutes import release_own_answers
 from discernus.sessions.versions import accept_versions, note_version, versions
 from discernus.settings import Settings
 from discernus.stages.analysis import Asked, TryAgain, analyse, extract_by_model
@@ -33,9 +35,13 @@ class Guard:
     def __init__(self, closed: Closed | None = None) -> None:
         self.closed = closed
         self.seen: list[tuple[str, bool]] = []
+        self.withdrawn: list[str] = []
 
-    async def admit(self, model: str) -> Closed | None:
+    async def admit(self, model: str, timeout_s: float) -> Closed | None:
         return self.closed
+
+    def withdraw(self, model: str) -> None:
+        self.withdrawn.append(model)
 
     def observe(self, model: str, answer: ModelAnswer | None, failure: CallFailed | None, sent_at: datetime) -> None:
         self.seen.append((model, answer is not None))
@@ -50,8 +56,8 @@ class Desk:
         self.model = model
         self.calls = Calls(Owner(tmp_path / "owners"), model, minimum_free_bytes=0, gate=gate)
 
-    async def ask(self, fallback: int = 0, ask: int = 0) -> Asked:
-        return await analyse(self.session, self.calls, self.settings, 1, ask, fallback=fallback)
+    async def ask(self, fallback: int = 0, ask: int = 0, **the_pass: Any) -> Asked:
+        return await analyse(self.session, self.calls, self.settings, 1, ask, fallback=fallback, **the_pass)
 
     def afresh(self) -> Session:
         """Return the session as another process opens it."""
@@ -196,8 +202,17 @@ async def test_a_substitute_that_models_yaml_knows_by_that_name_counts_at_no_cos
     await desk.ask()
     yaml = "models:\n  openai/scribe: {answers_as: [another-model]}\n"
     desk.settings.models_path.write_text(yaml, encoding="utf-8")
-    models_file._read.cache_clear()  # a process that begins later reads it anew
     desk.session.release_parked()
+    asked = await desk.ask()
+    assert (asked.status, asked.reused) == ("answered", True)
+
+
+async def test_a_session_that_goes_on_takes_up_what_models_yaml_has_come_to_call_the_models_own(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, answering("another-model", substituted=True))
+    await desk.ask()
+    assert release_own_answers(desk.session) == 0
+    desk.settings.models_path.write_text("models:\n  openai/scribe: {answers_as: [another-model]}\n", encoding="utf-8")
+    assert release_own_answers(desk.session) == 1
     asked = await desk.ask()
     assert (asked.status, asked.reused) == ("answered", True)
 
@@ -269,6 +284,68 @@ async def test_a_closed_model_is_not_called_and_the_session_says_what_it_waits_f
     assert desk.session.store.names(layout.INTENTS) == []
 
 
+async def test_what_is_waited_for_until_when_is_the_quarantines_end_and_not_the_next_look(tmp_path: Path) -> None:
+    ends_at = time.time() + 240
+    gate = Guard(Closed(30.0, "openai/scribe is left alone for a while", "quarantine", ends_at))
+    desk = Desk(tmp_path, Model(scores()), gate)
+    assert (await desk.ask()).wait_s == 30.0
+    ((_, _, until),) = desk.session.waiting()
+    assert until.timestamp() == pytest.approx(ends_at)
+    gate.closed = None  # reset by hand, before its time was over
+    await desk.ask()
+    assert desk.session.waiting() == []
+
+
+@pytest.mark.parametrize(("quarantines", "status"), [(2, "closed"), (3, "parked")])
+async def test_a_model_that_does_not_answer_over_three_quarantines_is_given_up(
+    tmp_path: Path, quarantines: int, status: str
+) -> None:
+    began = (1000.0, 1300.0, 1600.0)[:quarantines]
+    gate = Guard(Closed(30.0, "openai/scribe is left alone", "quarantine", None, began, "timeout"))
+    desk = Desk(tmp_path, Model(scores()), gate)
+    asked = await desk.ask(began=900.0)
+    assert (asked.status, asked.passing, asked.given_up) == (status, status == "parked", status == "parked")
+    parked = [(one.error_class, one.passing, one.passes) for one in desk.session.all_parked()]
+    assert parked == ([("timeout", True, 1)] if status == "parked" else [])
+    assert (await desk.ask(began=1200.0, again=True)).status == "parked"
+
+
+async def test_what_a_given_up_model_left_is_tried_afresh_in_the_last_pass_and_in_another_run(tmp_path: Path) -> None:
+    gate = Guard(Closed(30.0, "openai/scribe is left alone", "quarantine", None, (1000.0, 1300.0, 1600.0), "timeout"))
+    desk = Desk(tmp_path, Model(scores()), gate)
+    assert (await desk.ask(began=900.0)).given_up
+    assert (await desk.ask(began=1700.0, again=True)).status == "closed"  # the next probe decides
+    gate.closed = replace(gate.closed, quarantined_at=(1300.0, 1600.0, 1900.0)) if gate.closed else None
+    assert (await desk.ask(began=1700.0, again=True)).given_up
+    assert [(one.passes, one.reason) for one in desk.session.all_parked()] == [
+        (2, "openai/scribe is left alone (given up after 3 quarantines in a row without an answer)")
+    ]
+    assert desk.model.asked == []
+    desk.session.release_parked()
+    assert (await desk.ask(began=2000.0)).status == "closed"
+    gate.closed = None
+    assert (await desk.ask(began=2000.0)).status == "answered"
+
+
+async def test_a_given_up_model_leaves_its_analyses_to_its_fallback(tmp_path: Path) -> None:
+    gate = Guard(Closed(30.0, "openai/scribe is left alone", "quarantine", None, (1.0, 2.0, 3.0), "timeout"))
+    desk = Desk(tmp_path, Model(scores()), gate, fallback_models={SCRIBE: [SECOND]})
+    asked = await desk.ask()
+    assert (asked.status, asked.falls_back, asked.given_up) == ("parked", True, True)
+    assert desk.session.all_parked() == []
+
+
+async def test_a_call_that_was_let_through_and_is_not_sent_gives_its_place_back(tmp_path: Path) -> None:
+    gate = Guard()
+    desk = Desk(tmp_path, Model(scores()), gate)
+    full = Calls(Owner(tmp_path / "others"), desk.model, minimum_free_bytes=10**18, gate=gate)
+    assert (await analyse(desk.session, full, desk.settings, 1, 0)).status == "stop"
+    assert gate.withdrawn == [SCRIBE]
+    await desk.ask()
+    await desk.ask()  # out of the archive: it was never let through
+    assert gate.withdrawn == [SCRIBE]
+
+
 async def test_a_model_that_asks_for_patience_is_tried_again_later_at_no_cost(tmp_path: Path) -> None:
     desk = Desk(tmp_path, Model(scores()), Guard(Closed(7.0, "openai/scribe asks for patience", "rate_limit")))
     with pytest.raises(TryAgain) as waiting:
@@ -292,4 +369,9 @@ async def test_what_failed_tries_cost_is_counted_with_the_answer(tmp_path: Path)
     with pytest.raises(TryAgain):
         await desk.ask()
     asked = await desk.ask()
-    assert asked.cost_usd == pytest.approx(0.014)
+    assert (asked.cost_usd, asked.before_usd) == (pytest.approx(0.014), 0.0)
+    (failed,) = desk.session.archive.failures(Call(1))
+    began = datetime.fromisoformat(failed["at"]).timestamp() + 1e-6
+    asked = await desk.ask(began=began)
+    assert (asked.reused, asked.before_usd) == (True, pytest.approx(0.004))
+    assert (await desk.ask(began=began + 60)).before_usd == pytest.approx(0.014)

@@ -246,6 +246,21 @@ async def test_what_was_parked_for_a_passing_reason_gets_exactly_one_more_pass(c
     assert len(stubs.calls) == 22
 
 
+@pytest.mark.parametrize("passing", [False, True])
+async def test_what_a_person_has_mended_during_a_pause_is_taken_up_in_the_same_run(
+    client: Client, passing: bool
+) -> None:
+    stubs = Stubs(outcomes={2: [LASTING], 5: [STOP], **({3: [PASSING]} if passing else {})})
+    async with session(client, stubs, analyses=6, batch_size=3, concurrency=1) as handle:
+        await until(lambda: stubs.notes, "it has paused itself")
+        del stubs.parked[2]  # released
+        await handle.execute_update(ExperimentWorkflow.resume)
+        outcome = await handle.result()
+    assert (outcome.status, outcome.parked) == ("complete", 0)
+    assert len(stubs.asked(2)) == 2
+    assert {number: len(stubs.asked(number)) for number in (1, 4, 6)} == {1: 1, 4: 1, 6: 1}
+
+
 async def test_a_batch_that_is_ended_from_outside_is_run_again_and_repeats_nothing_that_was_done(
     client: Client,
 ) -> None:

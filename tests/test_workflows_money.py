@@ -24,7 +24,7 @@ from activities.border import (
     Short,
     StatusNote,
 )
-from tests.stub_steps import MODEL, NAMES, Handle, Stubs, running, session, session_start, until
+from tests.stub_steps import COST_USD, MODEL, NAMES, Handle, Stubs, running, session, session_start, until
 from workflows.experiment import ExperimentWorkflow
 
 LEDGERS = (f"till-{number:03d}" for number in itertools.count(1))
@@ -65,9 +65,34 @@ class Till:
             room_usd=min(claim.room_usd, left),
             level="project",
             limit_usd=self.budget_usd,
+            level_spent_usd=claim.spent_usd,
             final=left < claim.room_usd,
         )
+        await self._send(claim, grant)
+
+    async def _send(self, claim: Claim, grant: Grant) -> None:
         await workflow.get_external_workflow_handle(claim.workflow_id).signal("granted", grant)
+
+
+@workflow.defn(name="Till")
+class SlowTill(Till):
+    """One whose answer to the claim before arrives once more when the latest claim has been made already."""
+
+    @workflow.init
+    def __init__(self, budget_usd: float | None) -> None:
+        super().__init__(budget_usd)
+        self.sent: list[Grant] = []
+
+    @workflow.run
+    async def run(self, budget_usd: float | None) -> None:
+        await super().run(budget_usd)
+
+    async def _send(self, claim: Claim, grant: Grant) -> None:
+        for late in self.sent[-1:]:
+            await super()._send(claim, late)
+            await workflow.sleep(0.2)
+        self.sent.append(grant)
+        await super()._send(claim, grant)
 
 
 class Ledger:
@@ -89,10 +114,10 @@ class Ledger:
 
 
 @asynccontextmanager
-async def ledger(client: Client, budget_usd: float | None) -> AsyncIterator[Ledger]:
+async def ledger(client: Client, budget_usd: float | None, kind: type[Till] = Till) -> AsyncIterator[Ledger]:
     till = Ledger(client, next(LEDGERS))
     runner = UnsandboxedWorkflowRunner()
-    async with Worker(client, task_queue=till.name, workflows=[Till], workflow_runner=runner, build_id="stubs"):
+    async with Worker(client, task_queue=till.name, workflows=[kind], workflow_runner=runner, build_id="stubs"):
         await till.begin(budget_usd)
         try:
             yield till
@@ -118,6 +143,40 @@ async def test_a_session_spends_within_its_budget_pauses_and_goes_on_when_it_is_
         assert len(stubs.calls) == 5
         await till.handle.signal(Till.set_budget, 1.0)
         assert (await handle.result()).status == "complete"
+
+
+@pytest.mark.parametrize(("batch_size", "concurrency"), [(12, 1), (12, 4), (6, 4), (4, 3)])
+async def test_a_session_makes_every_call_that_its_budget_allows_at_worst(
+    client: Client, batch_size: int, concurrency: int
+) -> None:
+    stubs = Stubs(worst_usd=0.03)  # of which 0.01 is spent
+    async with (
+        ledger(client, 0.075) as till,
+        session(
+            client,
+            stubs,
+            analyses=12,
+            batch_size=batch_size,
+            concurrency=concurrency,
+            ledger=till.name,
+            budgeted=True,
+        ) as handle,
+    ):
+        await until(lambda: is_paused(handle), "the budget is used up")
+        assert len(stubs.calls) == 5  # one more could end at 0.08
+        assert "0.0250 are left" in (await standing(handle)).reason
+        await till.handle.signal(Till.set_budget, 1.0)
+        assert (await handle.result()).status == "complete"
+
+
+async def test_a_session_that_is_out_of_budget_says_what_is_spent_by_then(client: Client) -> None:
+    stubs = Stubs(worst_usd=0.03)
+    async with (
+        ledger(client, 0.075, SlowTill) as till,
+        session(client, stubs, analyses=6, batch_size=6, ledger=till.name, budgeted=True) as handle,
+    ):
+        await until(lambda: is_paused(handle), "the budget is used up")
+        assert f"{COST_USD * len(stubs.calls):.4f} USD are spent" in (await standing(handle)).reason
 
 
 async def test_a_pause_by_hand_is_not_ended_by_money(client: Client) -> None:
@@ -164,7 +223,16 @@ class HastyBatch(ExperimentWorkflow):
         return await super().run(start)
 
     async def _start_batch(self, index: int, *, again: bool) -> None:
-        short = Short(index=index, needed_usd=0.01, wanted_usd=0.1, in_flight=0, fresh_usd=0.0, spent_usd=0.0)
+        short = Short(
+            index=index,
+            needed_usd=0.01,
+            wanted_usd=0.1,
+            in_flight=0,
+            reserved_usd=0.0,
+            allowance_usd=0.0,
+            fresh_usd=0.0,
+            spent_usd=0.0,
+        )
         self._agenda.append(short)
         await super()._start_batch(index, again=again)
 

@@ -16,6 +16,11 @@ class _Part:
     given: float = 0.0
     fresh: float = 0.0
     spent: float = 0.0
+    recalled: float = 0.0  # taken back, as long as the batch may not have heard of it
+
+    @property
+    def left(self) -> float:
+        return max(0.0, self.given - self.fresh)
 
 
 class Allowance:
@@ -77,17 +82,39 @@ class Allowance:
             self._ended_spent[index] = max(part.spent, self._ended_spent.get(index, 0.0))
 
     def give(self, index: int, needed_usd: float, wanted_usd: float) -> bool:
-        """Give a batch what it wants, or as much as is free, beyond what it has spent; return False, and give nothing,
-        if that is too little."""
+        """Give a batch what it wants beyond what it has, or as much as is free; return False, and give nothing, if that
+        does not leave it what it needs beyond what it has spent."""
         part = self._parts.get(index)
+        if part is None:
+            return False
         free = self._allowed - self.spent_usd - self.held_usd
-        if part is None or free + ROUNDING_USD < needed_usd:
+        lacking = self.lacking_usd(index, needed_usd)
+        if free + ROUNDING_USD < lacking:
             return False
-        given = max(part.given, part.fresh) + min(max(0.0, free), max(needed_usd, wanted_usd))
-        if given <= part.given:
-            return False
-        part.given = given
+        part.given = max(part.given, part.fresh) + min(max(0.0, free), max(lacking, wanted_usd))
         return True
+
+    def lacking_usd(self, index: int, needed_usd: float) -> float:
+        """Return what a batch has to be given to have what it needs beyond what it has spent."""
+        return max(0.0, needed_usd - self._parts[index].left)
+
+    def recall(self, index: int) -> bool:
+        """Take back what a batch has left; return whether there was any. Nobody has it until the batch has heard."""
+        part = self._parts[index]
+        left = part.left
+        part.given, part.recalled = part.given - left, part.recalled + left
+        return left > ROUNDING_USD
+
+    def acknowledge(self, index: int, allowance_usd: float) -> None:
+        """A batch tells what it knows to have been given: what was taken back from it before that is free."""
+        part = self._parts.get(index)
+        if part is not None and allowance_usd <= part.given + ROUNDING_USD:
+            part.recalled = 0.0
+
+    @property
+    def recalling(self) -> bool:
+        """Whether something is taken back that a batch may still spend."""
+        return any(part.recalled for part in self._parts.values())
 
     @property
     def batches(self) -> int:
@@ -97,4 +124,4 @@ class Allowance:
     @property
     def held_usd(self) -> float:
         """What batches have been given and have not spent."""
-        return sum(max(part.given, part.fresh) - part.fresh for part in self._parts.values())
+        return sum(part.left + part.recalled for part in self._parts.values())

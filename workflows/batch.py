@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():  # pydantic models: validated by compiled code the sandbox cannot load
     from activities.border import (
@@ -81,6 +81,7 @@ class BatchWorkflow:
         self._unpriced = 0
         self._latest: deque[Scored] = deque(maxlen=LATEST_SENT)
         self._unreported = 0
+        self._broken: BaseException | None = None  # what has kept an analysis from being settled: a bug, say
         self._told_short: tuple[int, float] | None = None  # calls in flight, and what was needed, when told last
         self._told_shut: frozenset[str] = frozenset()  # the models that take no calls, as the session was told
 
@@ -115,6 +116,8 @@ class BatchWorkflow:
                 settling = asyncio.create_task(self._settle(analysis, candidate))
                 settling.add_done_callback(self._settled)
         reading.cancel()
+        if self._broken is not None:
+            raise ApplicationError(f"{type(self._broken).__name__}: {self._broken}"[:500]) from self._broken
         return self._progress()
 
     @workflow.signal
@@ -185,7 +188,10 @@ class BatchWorkflow:
         return candidate
 
     def _settled(self, task: asyncio.Task[None]) -> None:
+        """Take an analysis off our hands. Where our own code broke, the batch fails once the others are done."""
         self._unfinished -= 1
+        if not task.cancelled():
+            self._broken = task.exception() or self._broken
 
     async def _settle(self, analysis: Planned, candidate: int) -> None:
         """Have one analysis answered and read; the slot of its first call is held already.
@@ -197,7 +203,12 @@ class BatchWorkflow:
         ask = 0
         while True:
             order = CallOrder(
-                key=self._batch.start.key, number=analysis.number, ask=ask, again=self._batch.again, fallback=candidate
+                key=self._batch.start.key,
+                number=analysis.number,
+                ask=ask,
+                again=self._batch.again,
+                began=self._batch.began,
+                fallback=candidate,
             )
             outcome = await self._call(ANALYSE, analysis, models[candidate], order)
             if outcome.status == "answered":
@@ -269,7 +280,14 @@ class BatchWorkflow:
             self._turns += 1
             self._of_model[model] -= 1
         cost_usd = outcome.cost_usd or 0.0
-        self._purse.settle(analysis.number, call, cost_usd, in_doubt=outcome.in_doubt, reused=outcome.reused)
+        self._purse.settle(
+            analysis.number,
+            call,
+            cost_usd,
+            before_usd=outcome.before_usd,
+            in_doubt=outcome.in_doubt,
+            reused=outcome.reused,
+        )
         if not outcome.reused:
             self._cost_usd += cost_usd
             self._unpriced += outcome.status == "answered" and outcome.cost_usd is None
@@ -278,10 +296,11 @@ class BatchWorkflow:
 
     async def _see_to_door(self, model: str, outcome: CallOutcome) -> None:
         """Take note of whether the model takes calls, and let the session know if others do now than before."""
-        sent = outcome.status in ("answered", "parked") and not outcome.reused
+        # what is parked unasked says nothing, but that nothing is sent any more: then none needs to go in alone
+        met = outcome.status == "answered" or outcome.cost_usd is not None or outcome.given_up
         if outcome.status == "closed":
             self._doors.close(model, workflow.time(), outcome.wait_s, outcome.reason)
-        elif sent and (outcome.status == "answered" or outcome.cost_usd is not None):  # else it was parked unasked
+        elif outcome.status in ("answered", "parked") and met and not outcome.reused:
             self._doors.open(model)
         else:
             self._doors.leave(model)
@@ -312,6 +331,10 @@ class BatchWorkflow:
                 if is_cancelled_exception(failed):
                     raise
                 extracts = Extracts(outcomes=(UNREADABLE,) * len(group))
+            except Exception as broken:  # noqa: BLE001  our own: for those who wait for it, and the rest is read on
+                for _, read in group:
+                    read.set_exception(broken)
+                continue
             for (_, read), outcome in zip(group, extracts.outcomes, strict=True):
                 read.set_result(outcome)
 
@@ -375,6 +398,8 @@ class BatchWorkflow:
             needed_usd=needed,
             wanted_usd=max(needed * 2 * self._slots, left_usd / policies.REPORTS_PER_BATCH),
             in_flight=self._in_flight,
+            reserved_usd=self._purse.reserved_usd,
+            allowance_usd=self._purse.allowance_usd or 0.0,
             fresh_usd=self._purse.fresh_usd,
             spent_usd=self._purse.spent_usd,
         )

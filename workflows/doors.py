@@ -5,14 +5,17 @@ A model whose time is over is tried with a single call; only when that has come 
 
 from __future__ import annotations
 
-LONGEST_S = 300.0  # between two looks at a model that stays closed: each costs ten events of a history that must end
 PATIENT_TRIES = 3  # so many tries in vain before the waits grow
+LONG_S = 30.0  # as far as this in the first hour: a person may reset the model, and looks on
+FIRST_S = 3600.0
+LONGEST_S = 300.0  # and later this far: each look costs ten events of a history that must end
 
 
 class Doors:
     """The closed models of one batch. Times are seconds, of the workflow's own clock."""
 
     def __init__(self) -> None:
+        self._since: dict[str, float] = {}
         self._until: dict[str, float] = {}
         self._why: dict[str, str] = {}
         self._tried: set[str] = set()
@@ -27,12 +30,14 @@ class Doors:
         """Let no call in for so long; longer and longer where one try after the other was in vain."""
         if model in self._tried:
             self._in_vain[model] = self._in_vain.get(model, 0) + 1
+        longest_s = LONG_S if now - self._since.setdefault(model, now) < FIRST_S else LONGEST_S
         grown_s = 2.0 ** min(self._in_vain.get(model, 0) - PATIENT_TRIES, 20)
-        self._until[model], self._why[model] = now + max(wait_s, min(grown_s, LONGEST_S)), why
+        self._until[model], self._why[model] = now + max(wait_s, min(grown_s, longest_s)), why
         self._tried.discard(model)
 
     def open(self, model: str) -> None:
         """A call has come back from the model: all may go in."""
+        self._since.pop(model, None)
         self._until.pop(model, None)
         self._why.pop(model, None)
         self._in_vain.pop(model, None)

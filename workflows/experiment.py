@@ -15,7 +15,13 @@ from typing import Any
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey, WorkflowIDReusePolicy
-from temporalio.exceptions import ActivityError, ApplicationError, ChildWorkflowError, is_cancelled_exception
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    ChildWorkflowError,
+    TerminatedError,
+    is_cancelled_exception,
+)
 
 with workflow.unsafe.imports_passed_through():  # pydantic models: validated by compiled code the sandbox cannot load
     from activities.border import (
@@ -69,7 +75,9 @@ class ExperimentWorkflow:
         self._latest: deque[Scored] = deque(maxlen=LATEST_SHOWN)
         self._changed = False
         self._analysed = False
-        self._broken: set[int] = set()
+        self._pass_began = 0.0
+        self._mended = False  # the session was let go on by a person, who may have mended what analyses were parked for
+        self._broken: dict[int, str] = {}  # batches that did not end by themselves, and why
         self._more_to_come = False  # batches that have not been started yet
         self._limits: dict[str, ModelShare] = {}  # this session's part of each model's limits
         self._attending: asyncio.Task[None]
@@ -92,16 +100,13 @@ class ExperimentWorkflow:
         self._show()
         tables = asyncio.create_task(self._keep_tables())
         await self._run_batches(list(range(self._batch_count())))
-        broken, self._broken = sorted(self._broken), set()
+        broken, self._broken = sorted(self._broken), {}
         if broken:  # terminated by hand, say; what they did is archived
             await self._run_batches(broken)
-        passing = [index for index, batch in sorted(self._batches.items()) if batch.parked_passing]
-        if passing:
-            await self._run_batches(passing, again=True)
+        await self._run_parked()
         if self._broken:
-            raise ApplicationError(
-                f"batches {sorted(self._broken)} were ended from outside, twice; run the session again"
-            )
+            told = ", ".join(f"batch {index + 1} {why}" for index, why in sorted(self._broken.items()))
+            raise ApplicationError(f"{told}, twice; run the session again")
         self._analysed = True
         await self._attending
         await neighbours.leave_models(self._start)
@@ -150,7 +155,10 @@ class ExperimentWorkflow:
 
     @workflow.update
     async def resume(self) -> Resumed:
-        """Go on after a pause, whatever it was for."""
+        """Go on after a pause, whatever it was for; once every call has been made there is nothing to go on with."""
+        if self._analysed:  # a note of ours might come after the seal's, and speak over it
+            return Resumed(status=self._status)
+        self._mended = self._mended or self._status == "paused"
         await self._go_on()
         await self._funds.claim()  # what was claimed before may have been given back, or lost with its ledger
         return Resumed(status=self._status)
@@ -218,9 +226,13 @@ class ExperimentWorkflow:
             await self._tell_shares()
             if self._out_of_budget:
                 await self._go_on()
-        needed = self._funds.needed_usd()
-        if needed and not changed and grant.final and self._status == "running":
-            await self._pause(out_of_budget(grant, needed, self._start), for_money=True)
+        stuck = self._funds.stuck()
+        if stuck is None or changed or not grant.final or self._status != "running":
+            return
+        if self._funds.gather(stuck):
+            await self._tell_shares()
+        elif self._funds.is_latest(grant):
+            await self._pause(out_of_budget(grant, stuck.needed_usd, self._start), for_money=True)
 
     async def _join_models(self) -> None:
         """Tell each model that this session is about to call it, and wait a little for its limits."""
@@ -262,8 +274,19 @@ class ExperimentWorkflow:
         if not self._out_of_budget:
             self._funds.release_after(self._start.call_timeout_s + policies.CALL_GRACE_S)
 
+    async def _run_parked(self) -> None:
+        """Run the batches again that have parked something for a passing reason, and those that have parked anything
+        where a person has let the session go on since."""
+        passing = {index for index, batch in self._batches.items() if batch.parked_passing}
+        while self._mended or passing:
+            mended, self._mended = self._mended, False
+            lacking = {index for index, batch in self._batches.items() if mended and batch.parked}
+            await self._run_batches(sorted(passing | lacking), again=True)
+            passing = set()
+
     async def _run_batches(self, indices: list[int], *, again: bool = False) -> None:
         """Run these batches, a few at a time; each that ends hands its slots to those that remain."""
+        self._pass_began = workflow.time()
         waiting = deque(indices)
         ended: list[asyncio.Task[None]] = []
         while waiting or self._running:
@@ -311,6 +334,7 @@ class ExperimentWorkflow:
                 allowance_usd=slots.allowance_usd,
                 caps=slots.caps,
                 again=again,
+                began=self._pass_began,
                 report_every=max(
                     1,
                     min(start.batch_size, start.analyses) // policies.REPORTS_PER_BATCH,
@@ -333,7 +357,7 @@ class ExperimentWorkflow:
         except ChildWorkflowError as ended:
             if is_cancelled_exception(ended):
                 raise
-            self._broken.add(index)
+            self._broken[index] = _why(ended)
         finally:
             del self._running[index], self._shares[index], self._told[index]
             self._funds.end(index)
@@ -438,3 +462,10 @@ class ExperimentWorkflow:
 
     def _show(self) -> None:
         workflow.set_current_details(markdown(self.progress(), self._start))
+
+
+def _why(ended: ChildWorkflowError) -> str:
+    """Return in words why a batch did not end by itself."""
+    if isinstance(ended.cause, TerminatedError):
+        return "was ended from outside"
+    return f"failed ({ended.cause or ended})"[:300]

@@ -15,6 +15,7 @@ with workflow.unsafe.imports_passed_through():  # pydantic models: validated by 
     from activities.border import BatchProgress, Grant, SessionStart, Short
 from workflows import neighbours, policies
 from workflows.allowance import Allowance
+from workflows.purse import ROUNDING_USD
 
 SMALLEST_CLAIM_USD = 1e-6
 
@@ -72,6 +73,7 @@ class Funds:
     async def take_short(self, short: Short) -> bool:
         """A batch wants money: return whether there was some for it; else more has been claimed."""
         self.note(short)
+        self._allowance.acknowledge(short.index, short.allowance_usd)
         self._short[short.index] = short
         if self._serve():
             return True
@@ -81,19 +83,35 @@ class Funds:
     def _serve(self) -> bool:
         """Give to the batches that wait for money what is free; return whether any got some."""
         waiting = sorted(self._short.items())
-        got = [index for index, one in waiting if self._allowance.give(index, one.needed_usd, one.wanted_usd)]
+        got = [
+            index
+            for index, one in waiting
+            if self._allowance.give(index, one.reserved_usd + one.needed_usd, one.wanted_usd)
+        ]
         for index in got:
             del self._short[index]
         return bool(got)
 
-    def needed_usd(self) -> float:
-        """Return what is needed for any call at all, while nothing moves for want of it; 0 while something does."""
-        short = self._short.values()
-        if len(self._short) < self._allowance.batches or any(one.in_flight for one in short):
-            return 0.0
-        return min((one.needed_usd for one in short), default=0.0)
+    def stuck(self) -> Short | None:
+        """Return what the batch wants that lacks least, while nothing moves for want of money; None while something
+        does."""
+        moving = self._allowance.recalling or any(one.in_flight for one in self._short.values())
+        if moving or len(self._short) < self._allowance.batches:
+            return None
+        return min(self._short.values(), key=self._lacking_usd, default=None)
+
+    def _lacking_usd(self, short: Short) -> float:
+        return self._allowance.lacking_usd(short.index, short.needed_usd)
+
+    def gather(self, short: Short) -> bool:
+        """Take back for one batch what the others have left; return whether there was any."""
+        return bool([index for index in self._short if index != short.index and self._allowance.recall(index)])
 
     # the ledger
+
+    def is_latest(self, grant: Grant) -> bool:
+        """Return whether the ledger knew of all that has been spent by now; else another grant is on its way."""
+        return grant.spent_usd + ROUNDING_USD >= self._allowance.spent_usd
 
     def take_grant(self, grant: Grant) -> bool:
         """The ledger tells what is allowed: return whether that changes what any batch may spend."""
@@ -114,10 +132,10 @@ class Funds:
 
     async def _claimed(self) -> bool:
         """Claim, and return whether the ledger was there to hear it."""
-        needed = self.needed_usd()
+        stuck = self.stuck()
         return await self._tell(
             max((one.wanted_usd for one in self._short.values()), default=SMALLEST_CLAIM_USD),
-            least_usd=self._allowance.held_usd + needed if needed else 0.0,
+            least_usd=self._allowance.held_usd + self._lacking_usd(stuck) if stuck else 0.0,
         )
 
     async def _claim_later(self) -> None:

@@ -40,6 +40,7 @@ WORTH_TELLING = 0.25  # a session only shows its rate, and each time it is told 
 STEER_S = 10.0  # between two changes of a rate that only follow the tokens per call
 LOOK_S = 60.0  # how often to look, where several queues share a model, whether somebody takes calls off each
 SETTLING_IN_S = 120.0  # a session that has just joined may have a worker that is still starting
+QUARANTINES_TOLD = 5  # more in a row than anybody waits for
 RETELL_S = 600.0  # how often sessions are told again, so that one that died without leaving gives its part back
 QUEUE_TIMEOUT = timedelta(seconds=5)  # to set a rate, or to look who polls, takes milliseconds
 RATE_PATIENCE = timedelta(seconds=15)  # after that the sessions go on without it
@@ -97,6 +98,9 @@ class ModelWorkflow:
             tokens_per_call=self._tokens_per_call(),
             sessions=len(self._callers()),
             trouble=self._trouble,
+            quarantined_at=self._health.quarantined_at[-QUARANTINES_TOLD:],
+            closed_by=self._health.closed_by,
+            probed_until=self._health.probe.until if self._health.probe is not None else None,
         )
 
     @workflow.query
@@ -130,11 +134,16 @@ class ModelWorkflow:
         return self._changed_view()
 
     @workflow.update
-    def ask_probe(self, asker: str) -> Permit:
-        """Grant the asker the one call that may try a model that is left alone, if its time is over."""
-        granted = self._health.granting(self._terms, asker, workflow.time())
+    def ask_probe(self, asker: str, lease_s: float) -> Permit:
+        """Grant the asker, for so long, the one call that may try a model that is left alone, if its time is over."""
+        granted = self._health.granting(asker, workflow.time(), lease_s)
         self._health = granted or self._health
         return Permit(granted=granted is not None, view=self._changed_view())
+
+    @workflow.signal
+    def return_probe(self, asker: str) -> None:
+        """The asker did not send the call that it was granted: another may try the model."""
+        self._health = self._health.returning(asker)
 
     @workflow.update
     def limit(self, limits: ModelLimits | None) -> ModelView:

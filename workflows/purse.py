@@ -9,8 +9,9 @@ UNKNOWN_USD = 0.01  # set aside for a call of unknown price before any has told 
 class Purse:
     """Amounts are US dollars; without an allowance everything is affordable.
 
-    ``fresh_usd`` is what was spent since the batch was started, and what the allowance bounds; ``spent_usd`` counts
-    answers that were there before, too. A worst case that is None is not known.
+    ``fresh_usd`` is what was spent since the pass began, and what the allowance bounds: a batch that is begun again in
+    the same pass finds its answers in the archive, and counts them once more. ``spent_usd`` counts what was there
+    before, too. A worst case that is None is not known.
     """
 
     def __init__(self, allowance_usd: float | None) -> None:
@@ -21,6 +22,11 @@ class Purse:
         self._counted: dict[str, tuple[float, int]] = {}  # cost and tries in doubt of each call, as counted already
         self._dearest_usd = 0.0
 
+    @property
+    def reserved_usd(self) -> float:
+        """What the calls in flight may cost at worst."""
+        return sum(self._reserved.values())
+
     def worst_of(self, worst_usd: float | None) -> float:
         """Return what to set aside for a call: where its worst case is not known, as much as the dearest has cost."""
         return worst_usd if worst_usd is not None else self._dearest_usd or UNKNOWN_USD
@@ -30,25 +36,37 @@ class Purse:
         worst_usd = self.worst_of(worst_usd)
         if self.allowance_usd is None or not worst_usd:
             return True
-        reserved_usd = sum(self._reserved.values())
-        return self.fresh_usd + reserved_usd + worst_usd <= self.allowance_usd + ROUNDING_USD
+        return self.fresh_usd + self.reserved_usd + worst_usd <= self.allowance_usd + ROUNDING_USD
 
     def reserve(self, number: int, worst_usd: float | None) -> None:
         """Set aside what a call of this analysis may cost at worst."""
         self._reserved[number] = self.worst_of(worst_usd)
 
-    def settle(self, number: int, call: str, cost_usd: float, *, in_doubt: int = 0, reused: bool = False) -> None:
+    def settle(
+        self,
+        number: int,
+        call: str,
+        cost_usd: float,
+        *,
+        before_usd: float = 0.0,
+        in_doubt: int = 0,
+        reused: bool = False,
+    ) -> None:
         """Give back what was set aside for an analysis, and count what its call did cost in all its tries.
 
-        Tries in doubt count at their worst. What was counted of the same call before is not counted again.
+        ``before_usd`` of it was paid before the pass began. Tries in doubt count at their worst. What was counted of
+        the same call already is not counted again.
         """
         worst_usd = self._reserved.pop(number)
-        cost_before, doubt_before = self._counted.get(call, (0.0, 0))
-        self._counted[call] = max(cost_usd, cost_before), max(in_doubt, doubt_before)
+        cost_counted, doubt_counted = self._counted.get(call, (before_usd, 0))
+        if call not in self._counted:
+            self.spent_usd += before_usd
+        self._counted[call] = max(cost_usd, cost_counted), max(in_doubt, doubt_counted)
         self._dearest_usd = max(self._dearest_usd, cost_usd)
-        more_usd = max(0.0, cost_usd - cost_before) + max(0, in_doubt - doubt_before) * worst_usd
-        self.spent_usd += more_usd
-        self.fresh_usd += 0.0 if reused else more_usd
+        more_usd = max(0.0, cost_usd - cost_counted)
+        doubt_usd = max(0, in_doubt - doubt_counted) * worst_usd
+        self.spent_usd += more_usd + doubt_usd
+        self.fresh_usd += more_usd + (0.0 if reused else doubt_usd)
 
     def remember(self, cost_usd: float) -> None:
         """Count what was spent before this batch was started."""

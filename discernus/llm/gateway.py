@@ -15,7 +15,7 @@ from functools import cache
 from importlib import import_module
 from importlib.metadata import version
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any
 
 import structlog
 
@@ -24,7 +24,7 @@ from discernus.llm import offline, proxy, validation, wire
 from discernus.llm.billing import PriceTable
 from discernus.llm.calls import ModelAnswer, ModelRequest, Usage
 from discernus.llm.errors import CallFailed
-from discernus.llm.models_file import ModelRules, ModelsFile, read_models_file
+from discernus.llm.models_file import ModelRules, current_models_file
 from discernus.llm.outcome import OFFLINE, Sent, answer_of, failure_of
 from discernus.settings import Settings
 
@@ -38,28 +38,24 @@ _litellm: Any = None
 _table: PriceTable
 
 
-class _Rules(NamedTuple):
-    settings: Settings
-    models: ModelsFile
-
-
-_rules: _Rules | None = None
+_settings: Settings | None = None
 
 
 def configure(settings: Settings) -> None:
     """Let these settings, and the models.yaml they name, hold for all calls from now on; by default the environment's.
 
-    Raises ModelsFileInvalid.
+    Raises ModelsFileInvalid. What is changed in models.yaml later holds for the calls that come then.
     """
-    global _rules
-    _rules = _Rules(settings, read_models_file(settings.models_path))
+    global _settings
+    current_models_file(settings.models_path)
+    _settings = settings
 
 
-def _in_force() -> _Rules:
-    if _rules is None:
+def _in_force() -> Settings:
+    if _settings is None:
         configure(Settings())
-        assert _rules is not None
-    return _rules
+        assert _settings is not None
+    return _settings
 
 
 def warm_up() -> None:
@@ -100,7 +96,7 @@ def missing_keys(model: str) -> tuple[str, ...]:
 
     What goes through a proxy needs the proxy's key alone.
     """
-    if proxy.serves(_in_force().settings, model):
+    if proxy.serves(_in_force(), model):
         return () if os.environ.get(proxy.KEY) else (proxy.KEY,)
     if model.startswith((OFFLINE_PREFIX, "ollama/", "ollama_chat/")):
         return ()
@@ -115,7 +111,7 @@ def has_vendor(model: str) -> bool:
 
     A proxy's models are the proxy's to know.
     """
-    if model.startswith(OFFLINE_PREFIX) or proxy.serves(_in_force().settings, model):
+    if model.startswith(OFFLINE_PREFIX) or proxy.serves(_in_force(), model):
         return True
     warm_up()
     return bool(_vendor(model))
@@ -125,9 +121,10 @@ async def complete(request: ModelRequest, *, idempotency_key: str) -> ModelAnswe
     """Return the model's answer, or raise CallFailed; at most one request goes out, within ``timeout_s`` in all."""
     if _litellm is None:
         await asyncio.to_thread(warm_up)
-    settings, models = _in_force()
+    settings = _in_force()
     try:
-        answer = await _complete(request, idempotency_key, settings, models.rules(request.model))
+        rules = current_models_file(settings.models_path).rules(request.model)
+        answer = await _complete(request, idempotency_key, settings, rules)
     except CallFailed as failure:
         if settings.usage_tracking:
             _note_failure(request.model, failure)
@@ -247,7 +244,7 @@ def _offline_provider(litellm: Any) -> Any:
 
     class OfflineProvider(litellm.CustomLLM):  # type: ignore[misc]
         async def acompletion(self, *_: Any, **call: Any) -> Any:
-            await asyncio.sleep(_in_force().settings.offline_delay_s)
+            await asyncio.sleep(_in_force().offline_delay_s)
             lexicon = call["optional_params"].get("lexicon")
             if not lexicon:
                 message = f"the offline model '{call['model']}' can only analyse texts: it was given no lexicon"

@@ -64,11 +64,6 @@ class Rules(Protocol):
         """How long without trouble until a degraded model counts as healthy."""
         ...
 
-    @property
-    def lease_s(self) -> float:
-        """How long whoever was granted the probe has for it."""
-        ...
-
 
 class _Kept(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
@@ -137,6 +132,22 @@ class Health(_Kept):
     def latest_success_rate(self) -> float | None:
         """The same over the latest 50 calls."""
         return sum(self.latest) / len(self.latest) if self.latest else None
+
+    @property
+    def quarantined_at(self) -> tuple[float, ...]:
+        """When each of the latest quarantines began, oldest first, as far back as no answer ended one."""
+        began: list[float] = []
+        for past in reversed(self.quarantines if self.status == "quarantined" else ()):
+            if began and past.ended_at != began[-1]:
+                break
+            began.append(past.since)
+        return tuple(reversed(began))
+
+    @property
+    def closed_by(self) -> str:
+        """The class of error for which it is left alone, empty if it is not."""
+        classes = [trouble.error_class for trouble in self.troubles if trouble.at == self.since]
+        return classes[-1] if classes and self.status in CLOSED else ""
 
     @property
     def median_latency_ms(self) -> float | None:
@@ -212,13 +223,17 @@ class Health(_Kept):
             return noted._close("quarantined", rules, f"the probe failed too: {why}", at)
         return noted if self.status in CLOSED else noted._counted(rules, why, sent_at, at)
 
-    def granting(self, rules: Rules, asker: str, at: float) -> Health | None:
-        """Return the health with the probe granted to the asker, None where nobody gets one now."""
+    def granting(self, asker: str, at: float, lease_s: float) -> Health | None:
+        """Return the health with the probe granted to the asker for so long, None where nobody gets one now."""
         if self.status not in CLOSED or (self.until is not None and at < self.until):
             return None
         if self.probe is not None and at < self.probe.until:
             return None
-        return self._with(probe=Probe(asker=asker, until=at + rules.lease_s))
+        return self._with(probe=Probe(asker=asker, until=at + lease_s))
+
+    def returning(self, asker: str) -> Health:
+        """Return the health without the asker's probe: it was not sent."""
+        return self._with(probe=None) if self.probe is not None and self.probe.asker == asker else self
 
     def settled(self, rules: Rules, at: float) -> Health:
         """Return the health at that time: trouble that was followed by an answer, and then by none, is over."""

@@ -100,13 +100,40 @@ class ModelsFileInvalid(Exception):
 def read_models_file(path: Path, *, required: bool = False) -> ModelsFile:
     """Return what the file says, the defaults if there is none and it is not ``required``. Raise ModelsFileInvalid.
 
-    A process reads a file once: what is changed in it counts from the next start.
+    It is read again only when it has changed.
     """
-    return _read(path.absolute(), required)
+    path = path.absolute()
+    return _read(path, required, _state(path))
+
+
+def current_models_file(path: Path) -> ModelsFile:
+    """Return what the file says now, or what it said last while it cannot be used: for what lives while it is edited.
+
+    Raise ModelsFileInvalid where it could never be used.
+    """
+    path = path.absolute()
+    try:
+        _last[path] = read_models_file(path)
+    except ModelsFileInvalid:  # whoever runs the next command is told what is wrong with it
+        if path not in _last:
+            raise
+    return _last[path]
+
+
+_last: dict[Path, ModelsFile] = {}
+
+
+def _state(path: Path) -> tuple[int, int, int] | None:
+    """Return what tells one version of a file from another, None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 @lru_cache(maxsize=8)
-def _read(path: Path, required: bool) -> ModelsFile:
+def _read(path: Path, required: bool, state: tuple[int, int, int] | None) -> ModelsFile:
     problems = ProblemList(f"{path.parent.name}/{path.name}")
     settings = _settings(path, required, problems)
     models_file = ModelsFile() if settings is None else _models_file(_Reading(settings, problems))

@@ -6,11 +6,12 @@ import json
 from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 
 from discernus.sessions import layout
 from discernus.sessions.archive import Intent
 from discernus.sessions.costs import CallCost, Costs, add_up, recorded_cost
+from discernus.sessions.integrity import Stage
 from discernus.sessions.layout import Call
 from discernus.sessions.limits import limits_in_words
 from discernus.sessions.owners import Onlooker
@@ -18,7 +19,7 @@ from discernus.sessions.session import Session
 
 LATEST = 20
 WAITED_S = 60.0  # a passing failure that names no delay of its own is waited for this long at most
-STAGES = ("analysis", "calculation", "synthesis")
+STAGES = get_args(Stage)
 
 
 @dataclass(frozen=True)
@@ -77,13 +78,15 @@ class ProgressReader:
     def read(self) -> Standing:
         """Return where the session stands now."""
         session = self._session
+        status, reason = session.noted_status()  # first: once that says how it ended, every count is final
+        stage = self._stage()
         done = [name for name in session.store.names(layout.EXTRACTED) if name.startswith("extracted_")]
         self._read_new(done)
-        names = session.store.names(layout.INTENTS)  # first: what is answered meanwhile is then found in the archive
+        names = session.store.names(
+            layout.INTENTS
+        )  # before the archive: what is answered meanwhile is then found in the archive
         self._read_archive()
         in_flight, in_doubt = self._split(names)
-        status, reason = session.noted_status()
-        stage = self._stage()
         return Standing(
             stage=stage,
             status=status,
@@ -108,7 +111,7 @@ class ProgressReader:
             return "sealed"
         for stage in reversed(STAGES):
             if self._session.reached(stage):
-                return {"analysis": "calculation", "calculation": "synthesis", "synthesis": "seal"}[stage]
+                return {"calculation": "synthesis", "synthesis": "seal"}.get(stage, "calculation")
         return "analysis"
 
     def _read_new(self, done: list[str]) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 from discernus.llm import proxy
 from discernus.llm.models_file import ModelsFile, ModelsFileInvalid
 from discernus.llm.substitution import is_other_model
-from discernus.sessions.archive import ArchivedCall
+from discernus.sessions.archive import ArchiveDamaged, ArchivedCall
 from discernus.sessions.costs import models_of
-from discernus.sessions.session import Session
+from discernus.sessions.layout import Call
+from discernus.sessions.session import Parked, Session
 
 
 def is_substitute(session: Session, record: ArchivedCall) -> bool:
@@ -21,6 +22,23 @@ def is_substitute(session: Session, record: ArchivedCall) -> bool:
         return True
     rules = _models(session).rules(record.model_requested)
     return is_other_model(record.model_requested, record.model_answered, rules.answers_as)
+
+
+def release_own_answers(session: Session) -> int:
+    """Release the parked analyses whose answers were taken for another model's and no longer are; return how many."""
+    refused = [record for record in session.all_parked() if record.error_class == "substitution"]
+    own = [record for record in refused if _is_own(session, record)]
+    for record in own:
+        session.park(record.model_copy(update={"released": True}))
+    return len(own)
+
+
+def _is_own(session: Session, parked: Parked) -> bool:
+    try:
+        found = session.archive.look_up(Call.named(parked.call))
+    except ArchiveDamaged:
+        return False
+    return found is not None and not is_substitute(session, found[0])
 
 
 def _models(session: Session) -> ModelsFile:

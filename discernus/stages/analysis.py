@@ -17,10 +17,12 @@ from discernus.llm import proxy
 from discernus.llm.calls import ModelRequest
 from discernus.llm.catalogue import facts_of
 from discernus.llm.errors import CallFailed
-from discernus.llm.models_file import read_models_file
+from discernus.llm.gate import Closed
+from discernus.llm.models_file import current_models_file
 from discernus.llm.requests import analysis_request, extraction_request
+from discernus.sessions import layout
 from discernus.sessions.archive import ArchiveDamaged, ArchivedCall, UnderWay
-from discernus.sessions.calls import Calls, NoRoom
+from discernus.sessions.calls import Calls, NoRoom, Obtained
 from discernus.sessions.costs import is_cut_off
 from discernus.sessions.layout import Call
 from discernus.sessions.session import Parked, Session
@@ -32,6 +34,7 @@ PAID = 200  # a reply that was billed, though no answer could be read out of it
 MOST_PAID = 2  # how often such a reply is paid for before the analysis is parked
 PATIENT_FAILURES = 5  # so often a vendor's own Retry-After is taken at its word; then our backoff is the least
 UNDER_WAY_POLL_S = 2.0  # how often to look for an answer that another process is getting
+MOST_QUARANTINES = 3  # of a model in a row, without an answer, before what waits for it is parked
 MOST_SUBSTITUTED = 3  # answers of another model, and none of its own, before no more of them are paid for
 NO_FALLBACK = frozenset({"archive_damaged", "bad_request"})  # another model would meet the same
 ACCEPTING = "accept the new version with --accept-versions, or open another session with --new"
@@ -51,24 +54,27 @@ class Asked:
     """How a call ended; ``held``: the session is paused; ``closed``: the model takes no calls for ``wait_s``;
     ``reused``: the archive had the answer, nothing was sent.
 
-    ``cost_usd`` includes what failed tries cost; ``in_doubt`` tries died or were cut off, and may have cost as much
-    again each.
-    ``falls_back``: it was left to the next candidate.
+    ``cost_usd`` includes what failed tries cost, ``before_usd`` is what of it was paid before the pass began;
+    ``in_doubt`` tries died or were cut off, and may have cost as much again each. ``falls_back``: it was left to the
+    next candidate. ``given_up``: its model takes no calls, and nobody waits for it.
     """
 
     status: Literal["answered", "parked", "held", "closed", "stop"]
     reused: bool = False
     cost_usd: float | None = None
+    before_usd: float = 0.0
     reason: str = ""
     passing: bool = False
     falls_back: bool = False
+    given_up: bool = False
     wait_s: float = 0.0
     in_doubt: int = 0
 
 
 @dataclass(frozen=True)
 class _Question:
-    """A call about to be made: to which candidate of how many, and whether it is the last pass."""
+    """A call about to be made: to which candidate of how many, whether it is the last pass, and when that began, in
+    seconds since the epoch."""
 
     session: Session
     settings: Settings
@@ -76,6 +82,7 @@ class _Question:
     request: ModelRequest
     candidates: tuple[str, ...]
     again: bool
+    began: float
 
     @property
     def last(self) -> bool:
@@ -90,11 +97,13 @@ async def analyse(
     ask: int,
     *,
     again: bool = False,
+    began: float = 0.0,
     fallback: int = 0,
 ) -> Asked:
     """Have one analysis answered, by the model asked for or by one of its fallbacks (from 1).
 
-    Raises TryAgain for what waiting cures.
+    ``again`` is the last pass; ``began`` is when the pass did, in seconds since the epoch. Raises TryAgain for what
+    waiting cures.
     """
     call = Call(number, "analysis", ask, fallback=fallback)
     candidates = session.candidates(number)
@@ -111,7 +120,7 @@ async def analyse(
         timeout_s=session.facts.timeout_s(model),
         model=model,
     )
-    return await _obtain(calls, _Question(session, settings, call, request, candidates, again))
+    return await _obtain(calls, _Question(session, settings, call, request, candidates, again, began))
 
 
 async def extract_by_model(
@@ -122,6 +131,7 @@ async def extract_by_model(
     ask: int,
     *,
     again: bool = False,
+    began: float = 0.0,
     fallback: int = 0,
     source: int = 0,
 ) -> Asked:
@@ -140,7 +150,7 @@ async def extract_by_model(
         timeout_s=session.facts.timeout_s(model),
     )
     call = Call(number, "extraction", ask, fallback=fallback, source=source)
-    return await _obtain(calls, _Question(session, settings, call, request, candidates, again))
+    return await _obtain(calls, _Question(session, settings, call, request, candidates, again, began))
 
 
 async def _obtain(calls: Calls, question: _Question) -> Asked:
@@ -151,11 +161,10 @@ async def _obtain(calls: Calls, question: _Question) -> Asked:
     if parked is not None and parked.call != call.name:
         parked = None  # it was another call of this analysis that could not be had
     try:
-        if not session.store.exists(call.response):
-            refused = await _before_asking(calls, question, parked)
-            if refused is not None:
-                return refused
-        obtained = await calls.obtain(session.archive, session.name, call, content_key, question.request)
+        asking = not session.store.exists(call.response)
+        if asking and (refused := await _before_asking(calls, question, parked)):
+            return refused
+        obtained = await _send(calls, question, content_key, let_through=asking)
     except CallFailed as failure:
         return _judge(question, failure)
     except UnderWay as other:
@@ -165,12 +174,36 @@ async def _obtain(calls: Calls, question: _Question) -> Asked:
     except ArchiveDamaged as damaged:
         return _park(session, call, "archive_damaged", str(damaged), passing=False, failures=0, passes=2)
     asked = _accounted(question, obtained.record, reused=obtained.reused)
-    refused = _refuse_who_answered(question, obtained.record)
-    if refused is not None:
-        return replace(refused, reused=asked.reused, cost_usd=asked.cost_usd, in_doubt=asked.in_doubt)
+    unwanted = _refuse_who_answered(question, obtained.record)
+    if unwanted is not None:
+        return replace(
+            unwanted,
+            reused=asked.reused,
+            cost_usd=asked.cost_usd,
+            before_usd=asked.before_usd,
+            in_doubt=asked.in_doubt,
+        )
     if parked is not None:
         session.unpark(call.number)
     return asked
+
+
+async def _send(calls: Calls, question: _Question, content_key: str, *, let_through: bool) -> Obtained:
+    """Return the call's answer; where it was let through and is not sent after all, another may go in its place."""
+    session, model = question.session, question.request.model
+    try:
+        obtained = await calls.obtain(session.archive, session.name, question.call, content_key, question.request)
+    except CallFailed:
+        raise
+    except Exception:
+        if let_through:
+            calls.gate.withdraw(model)
+        raise
+    if not obtained.reused:
+        session.store.remove(layout.waiting(model))  # it takes calls: nothing waits for it any more
+    elif let_through:
+        calls.gate.withdraw(model)
+    return obtained
 
 
 async def _before_asking(calls: Calls, question: _Question, parked: Parked | None) -> Asked | None:
@@ -189,14 +222,45 @@ async def _before_asking(calls: Calls, question: _Question, parked: Parked | Non
         if question.last:
             return _park(session, call, "context_too_long", too_small, passing=False, failures=0, passes=2)
         return Asked("parked", reason=too_small, falls_back=True)
-    closed = await calls.gate.admit(question.request.model)
+    closed = await calls.gate.admit(question.request.model, question.request.timeout_s)
     if closed is None:
         return None
     if closed.kind == "rate_limit":
         raise TryAgain("rate_limit", closed.reason, closed.wait_s)
+    if _is_waited_for_in_vain(question, closed):
+        return _give_up(question, closed)
     until = datetime.now(UTC) + timedelta(seconds=closed.wait_s)
+    if closed.ends_at is not None:
+        until = max(until, datetime.fromtimestamp(closed.ends_at, UTC))
     session.note_waiting(question.request.model, closed.reason, until)
     return Asked("closed", reason=closed.reason, wait_s=closed.wait_s)
+
+
+def _is_waited_for_in_vain(question: _Question, closed: Closed) -> bool:
+    """Return whether the model has been left alone in this pass again and again without one answer; in the last pass,
+    whether it has been tried once in vain."""
+    if not question.again:
+        return sum(at >= question.began for at in closed.quarantined_at) >= MOST_QUARANTINES
+    return any(at >= question.began for at in closed.quarantined_at[1:])
+
+
+def _give_up(question: _Question, closed: Closed) -> Asked:
+    """Leave the analysis to the next candidate, or park it: the next pass, or the next run, tries the model afresh."""
+    row = len(closed.quarantined_at)
+    reason = f"{closed.reason} (given up after {row} quarantines in a row without an answer)"
+    if not question.last:
+        return Asked("parked", reason=reason, falls_back=True, given_up=True)
+    failures = _counted(question.session.archive.failures(question.call))
+    parked = _park(
+        question.session,
+        question.call,
+        closed.error_class,
+        reason,
+        passing=True,
+        failures=failures,
+        passes=2 if question.again else 1,
+    )
+    return replace(parked, given_up=True)
 
 
 def _may_be_tried(parked: Parked, again: bool) -> bool:
@@ -258,7 +322,7 @@ def _no_larger(question: _Question) -> str:
     failures = question.session.archive.failures(before)
     if not failures or failures[-1]["error_class"] != "context_too_long":
         return ""
-    rules = read_models_file(question.settings.models_path).rules
+    rules = current_models_file(question.settings.models_path).rules
     models = (failures[-1]["model"], question.request.model)
     old, new = (facts_of(model, rules(model)).max_input_tokens for model in models)
     if old is None or new is None or new > old:
@@ -267,14 +331,22 @@ def _no_larger(question: _Question) -> str:
 
 
 def _accounted(question: _Question, record: ArchivedCall, *, reused: bool) -> Asked:
-    """Return the answered call with what it cost in all its tries."""
-    if record.attempt == 1:
-        return Asked("answered", reused=reused, cost_usd=record.cost_usd)
-    failures = question.session.archive.failures(question.call)
+    """Return the answered call with what it cost in all its tries; what was taken over was paid elsewhere."""
+    if record.reused_from is not None:
+        return Asked("answered", reused=reused, cost_usd=0.0)
+    failures = question.session.archive.failures(question.call) if record.attempt > 1 else []
     failed_usd = _cost_of(failures)
     cost_usd = record.cost_usd + failed_usd if record.cost_usd is not None else failed_usd or None
+    before = [failure for failure in failures if _is_before(question, datetime.fromisoformat(failure["at"]))]
+    before_usd = _cost_of(before) + (record.cost_usd or 0.0 if _is_before(question, record.archived_at) else 0.0)
     earlier = sum(failure["attempt"] < record.attempt and not is_cut_off(failure) for failure in failures)
-    return Asked("answered", reused=reused, cost_usd=cost_usd, in_doubt=record.attempt - 1 - earlier)
+    in_doubt = record.attempt - 1 - earlier
+    return Asked("answered", reused=reused, cost_usd=cost_usd, before_usd=before_usd, in_doubt=in_doubt)
+
+
+def _is_before(question: _Question, at: datetime) -> bool:
+    """Return whether that was before the pass began."""
+    return at.timestamp() < question.began
 
 
 def _cost_of(failures: list[dict[str, Any]]) -> float:

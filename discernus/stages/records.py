@@ -13,7 +13,7 @@ from discernus.experiments.plan import Analysis
 from discernus.extraction.extract import Extraction
 from discernus.reports.records import AnalysisRecord
 from discernus.sessions import layout
-from discernus.sessions.archive import ArchiveDamaged, ArchivedCall
+from discernus.sessions.archive import TIME_NOT_RECORDED, ArchiveDamaged, ArchivedCall
 from discernus.sessions.layout import Call
 from discernus.sessions.session import Session
 from discernus.sessions.substitutes import is_substitute
@@ -82,7 +82,7 @@ def analysis_record(session: Session, analysis: Analysis) -> AnalysisRecord:
         reasoning_tokens=call.reasoning_tokens,
         cost_usd=call.cost_usd,
         latency_ms=call.latency_ms,
-        answered_at=call.archived_at.isoformat(timespec="milliseconds"),
+        answered_at=None if TIME_NOT_RECORDED in call.marks else call.archived_at.isoformat(timespec="milliseconds"),
         ask=call.ask,
         call=call.call,
         parameters=_without_lexicon(call.parameters),
@@ -110,10 +110,11 @@ def derived_metrics(framework: Framework, extraction: Extraction) -> tuple[dict[
 
 
 def archived(session: Session, call_name: str) -> ArchivedCall:
-    """Return the record of an archived call by its name."""
-    found = session.archive.look_up(Call.named(call_name))
+    """Return the record of an archived call by its name; ArchiveDamaged if its answer is gone, or another one."""
+    call = Call.named(call_name)
+    found = session.archive.look_up(call)
     if found is None:
-        raise FileNotFoundError(f"{session.name}: the answer of call {call_name} is not in the archive")
+        raise ArchiveDamaged(f"{call.response} is no longer in the archive")
     return found[0]
 
 
