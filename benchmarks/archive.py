@@ -22,6 +22,7 @@ sys.path.insert(0, str(REPOSITORY))
 from discernus.llm.calls import Message, ModelAnswer, ModelRequest, Usage  # noqa: E402
 from discernus.sessions.archive import Archive  # noqa: E402
 from discernus.sessions.calls import Calls  # noqa: E402
+from discernus.sessions.chronolog import chronolog_of  # noqa: E402
 from discernus.sessions.layout import Call  # noqa: E402
 from discernus.sessions.owners import Owner  # noqa: E402
 from discernus.sessions.store import LocalStore  # noqa: E402
@@ -53,10 +54,15 @@ class Answering:
         )
 
 
-async def measure(folder: Path, answers: int, at_once: int) -> dict[str, float]:
-    """Archive that many answers, so many at once; return the median and the 99th percentile in ms."""
+async def measure(folder: Path, answers: int, at_once: int, *, noted: bool = True) -> dict[str, float]:
+    """Archive that many answers, so many at once; return the median and the 99th percentile in ms.
+
+    They are ``noted`` in a chronolog, as in every session, unless told otherwise.
+    """
     answering = Answering()
-    archive = Archive(LocalStore(folder / "session"))
+    session = folder / "session"
+    session.mkdir(parents=True)
+    archive = Archive(LocalStore(session), chronolog=chronolog_of(session) if noted else None)
     waits: list[float] = []
     with Owner(folder / "owners") as owner:
         calls = Calls(owner, answering, minimum_free_bytes=0)

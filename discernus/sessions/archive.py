@@ -19,12 +19,29 @@ from pydantic import BaseModel, ConfigDict
 from discernus.llm.calls import ModelAnswer, ModelRequest, Usage
 from discernus.llm.errors import CallFailed
 from discernus.sessions import layout
+from discernus.sessions.chronolog import Chronolog
 from discernus.sessions.layout import Call
 from discernus.sessions.owners import Owner
 from discernus.sessions.store import NotInStore, Store
 
 log = structlog.get_logger()
 
+# What the chronolog tells of an answer and of a failure.
+NOTED = {
+    "call",
+    "attempt",
+    "model_requested",
+    "model_answered",
+    "response_sha256",
+    "prompt_tokens",
+    "completion_tokens",
+    "cost_usd",
+    "latency_ms",
+    "finish_reason",
+}
+NOTED_OF_FAILURES = ("call", "attempt", "model", "error_class", "kind", "status", "cost_usd", "latency_ms")
+DEEPEST = 64  # levels of a vendor's body that are kept as JSON; one that goes deeper is kept as text, for any reader
+TIME_NOT_RECORDED = "time_not_recorded"  # the mark of an answer from an older layout that told no time
 DEADLINE_GRACE_S = 30.0  # the gateway keeps a call's own timeout; this covers archiving what it brought
 
 
@@ -108,11 +125,15 @@ class ArchivedCall(BaseModel):
 
 
 class Archive:
-    """The calls of one session. ``mirror`` is a second store that gets a copy of every answer."""
+    """The calls of one session. ``mirror`` is a second store that gets a copy of every answer.
 
-    def __init__(self, store: Store, mirror: Store | None = None) -> None:
+    ``chronolog`` is told of each call, after what it tells is durable.
+    """
+
+    def __init__(self, store: Store, mirror: Store | None = None, chronolog: Chronolog | None = None) -> None:
         self.store = store
         self.mirror = mirror
+        self._chronolog = chronolog
         self._known_messages: set[str] = set()
 
     def look_up(self, call: Call, content_key: str | None = None) -> tuple[ArchivedCall, str] | None:
@@ -161,8 +182,14 @@ class Archive:
                 deadline=deadline,
             )
             if self.store.put_if_absent(call.intent(attempt), intent.model_dump_json().encode()):
+                self._note("call_sent", **intent.model_dump(mode="json", exclude={"sent_at"}))
                 return intent
             attempt += 1
+
+    def withdraw(self, call: Call, intent: Intent) -> None:
+        """Take back an intent for which nothing was sent."""
+        self.store.remove(call.intent(intent.attempt))
+        self._note("call_withdrawn", call=call.name, attempt=intent.attempt)
 
     def _refuse_if_under_way(self, call: Call, attempt: int, owner: Owner) -> None:
         earlier = self.read_intent(call.intent(attempt)) if attempt > 0 else None
@@ -200,8 +227,9 @@ class Archive:
                 _link_answer(self.mirror, call, intent.attempt, question, sidecar, data)
             except OSError as refused:  # a copy is worth having, and never worth an answer
                 log.warning("mirror_refused", call=call.name, error=str(refused))
-        _link_answer(self.store, call, intent.attempt, question, sidecar, data)
+        scored = _link_answer(self.store, call, intent.attempt, question, sidecar, data)
         self.store.remove(call.intent(intent.attempt))
+        self._note("call_answered", **record.model_dump(include=NOTED), scored=scored)
         return record
 
     def record_failure(self, call: Call, intent: Intent, request: ModelRequest, failure: CallFailed) -> None:
@@ -234,6 +262,11 @@ class Archive:
         }
         self.store.put(call.error(intent.attempt), json.dumps(error, ensure_ascii=False, indent=1).encode())
         self.store.remove(call.intent(intent.attempt))
+        self._note("call_failed", **{name: error[name] for name in NOTED_OF_FAILURES})
+
+    def _note(self, event: str, **facts: Any) -> None:
+        if self._chronolog is not None:
+            self._chronolog.note(event, **facts)
 
     def _next_attempt(self, call: Call) -> int:
         attempt = 1
@@ -286,8 +319,11 @@ class Archive:
         return json.dumps(question, ensure_ascii=False, indent=1).encode()
 
 
-def _link_answer(store: Store, call: Call, attempt: int, question: bytes, sidecar: bytes, data: bytes) -> None:
-    """Write an answer's three files, the response last: its link is the commit. Repeating it changes nothing."""
+def _link_answer(store: Store, call: Call, attempt: int, question: bytes, sidecar: bytes, data: bytes) -> bool:
+    """Write an answer's three files, the response last: its link is the commit. Repeating it changes nothing.
+
+    Return whether this attempt's is the answer that counts; a rival's is kept beside it.
+    """
     asked_before = not store.put_if_absent(call.request, question, with_next=True)
     if not store.exists(call.response):
         if asked_before and store.get(call.request) != question:
@@ -296,13 +332,14 @@ def _link_answer(store: Store, call: Call, attempt: int, question: bytes, sideca
             # of an attempt that died before the link of its response, or of a rival at this very moment
             store.put_if_absent(call.sidecar(attempt), sidecar, with_next=True)
         if store.put_if_absent(call.response, data):
-            return
+            return True
     same = store.get(call.response) == data
     if same and (store.exists(call.sidecar(attempt)) or json.loads(store.get(call.metadata))["attempt"] == attempt):
-        return  # our own, from a try that the disk cut short after the link
+        return True  # our own, from a try that the disk cut short after the link
     store.put_if_absent(call.rival("metadata", attempt), sidecar, with_next=not same)
     if not same:
         store.put_if_absent(call.rival("response", attempt), data)
+    return False
 
 
 def _record(call: Call, intent: Intent, request: ModelRequest, answer: ModelAnswer, data: bytes) -> ArchivedCall:
@@ -349,18 +386,20 @@ def _without_text(body: str | None, text: str) -> Any:
     if body is None:
         return None
 
-    def replaced(value: Any) -> Any:
+    def replaced(value: Any, level: int = 0) -> Any:
+        if level > DEEPEST:
+            raise ValueError("nested too deeply")
         if isinstance(value, dict):
-            return {_writable(key): replaced(item) for key, item in value.items()}
+            return {_writable(key): replaced(item, level + 1) for key, item in value.items()}
         if isinstance(value, list):
-            return [replaced(item) for item in value]
+            return [replaced(item, level + 1) for item in value]
         if not isinstance(value, str):
             return value
         return {"text_of": "response"} if value == text and text else _writable(value)
 
     try:
         return replaced(json.loads(body))
-    except ValueError:
+    except (ValueError, RecursionError):
         return _writable(body)
 
 

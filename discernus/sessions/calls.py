@@ -133,7 +133,7 @@ class Calls:
         found = archive.look_up(call, content_key)
         if found is None:
             return intent
-        archive.store.remove(call.intent(intent.attempt))  # a rival's answer came between our look-up and our claim
+        archive.withdraw(call, intent)  # a rival's answer came between our look-up and our claim
         return Obtained(*found, reused=True)
 
     async def _until_written(self, write: Callable[[], T], call: Call) -> T:

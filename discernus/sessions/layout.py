@@ -20,6 +20,7 @@ INTENTS = "fault_recovery/intents"
 PARKED = "fault_recovery/parked"
 WAITING = "fault_recovery/waiting"
 CLOSURES = f"{WAITING}/closures"
+TORN = "fault_recovery/torn"
 PAGES = "analysis_results"
 DELIVERABLES = "deliverables"
 STATE = "system_state"
@@ -168,6 +169,11 @@ def redaction(number: int) -> str:
 def segment(writer: str) -> str:
     """Return where one writer's part of the chronolog lies, until and after it is gathered."""
     return f"{SEGMENTS}/{_file_name(writer)}.jsonl"
+
+
+def torn(file: str, offset: int) -> str:
+    """Return where the bytes of a file's line are kept that a crash has cut off; ``offset`` is where it begins."""
+    return f"{TORN}/{_file_name(file)}_{offset}.txt"
 
 
 def superseded(version: int, name: str) -> str:

@@ -17,8 +17,11 @@ from discernus.experiments.definition import Definition
 from discernus.experiments.freezing import differences, freeze
 from discernus.experiments.location import project_of
 from discernus.sessions import layout
+from discernus.sessions.extending import take_over
 from discernus.sessions.owners import Lock
+from discernus.sessions.project_chronolog import note_project
 from discernus.sessions.session import Session, SessionFacts
+from discernus.sessions.settings_snapshot import SettingsSnapshot, write_snapshot
 from discernus.sessions.store import LocalStore
 
 HIDDEN = ".discernus"  # in the projects folder: the store's id, the embedded server's state, the locks of the living
@@ -68,7 +71,8 @@ def state_of(session: Session) -> Literal["unfinished", "partial", "complete"]:
     """Return whether there is anything left to do for the session."""
     status, _ = session.noted_status()
     if status == "complete":
-        return "complete"
+        read = sum(name.startswith("extracted_") for name in session.store.names(layout.EXTRACTED))
+        return "complete" if read >= session.facts.analyses else "partial"  # it was, and has lost something since
     return "partial" if status == "partial" else "unfinished"
 
 
@@ -110,12 +114,15 @@ def open_session(
     extraction_models: tuple[str, ...] = (),
     timeouts_s: dict[str, float] | None = None,
     proxied: bool = False,
+    snapshot: SettingsSnapshot | None = None,
+    extends: Session | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Session:
     """Freeze the definition into a new session and return it; its facts are written last and make it a session.
 
     ``extraction_models`` read what our rules cannot, in that order; ``timeouts_s`` holds the models that have a time of
-    their own.
+    their own; ``snapshot`` is the installation's settings. What ``extends`` has answered is taken over before there is
+    a session, so that none ever pays for it again.
     """
     sessions = sessions_folder(projects_dir, folder)
     created = now()
@@ -124,6 +131,10 @@ def open_session(
     session = Session(sessions / _name(created), mirror)
     for name, data in freeze(definition, folder).items():
         session.store.put(name, data)
+    if snapshot is not None:
+        write_snapshot(session.store, snapshot)
+    if extends is not None:
+        take_over(extends, session, extraction_models)
     experiment = definition.experiment
     plan = definition.plan()
     facts = SessionFacts(
@@ -140,13 +151,25 @@ def open_session(
         extraction_models=extraction_models,
         timeouts_s=timeouts_s or {},
         proxied=proxied,
+        extends=extends.name if extends is not None else None,
         versions={
             "discernus": __version__,
             "python": platform.python_version(),
             **{name: version(name) for name in ("temporalio", "litellm", "pydantic")},
         },
     )
+    told: dict[str, object] = {
+        "session": f"{facts.project}/{facts.experiment}/{facts.session}",
+        "analyses": facts.analyses,
+        "documents": len(definition.documents),
+        "models": facts.models,
+        "runs": experiment.runs_per_model,
+        "extends": facts.extends,
+        "migrated_from": facts.migrated_from,
+    }
+    note_project(projects_dir, facts.project, "session_opened", **told)  # first: no session is ever left out of it
     session.store.put(layout.SESSION, facts.model_dump_json(indent=1).encode())
+    session.chronolog.note("session_opened", **told)
     return session
 
 

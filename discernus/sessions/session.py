@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -18,7 +18,20 @@ from discernus.experiments.plan import Analysis
 from discernus.extraction.extract import Extraction
 from discernus.sessions import layout
 from discernus.sessions.archive import Archive, Intent
+from discernus.sessions.chronolog import chronolog_of
 from discernus.sessions.store import LocalStore, NotInStore, Store
+
+ERASED = "erased"  # the class of what is parked because its text was taken out, for good
+
+
+class SessionUnreadable(ValueError):
+    """The facts of a session cannot be read, since they are of a newer format or damaged; ``choices`` say what to do."""
+
+    def __init__(self, kind: Literal["newer_format", "unreadable"], what: str, choice: str) -> None:
+        super().__init__(f"{what}\n  {choice}")
+        self.kind = kind
+        self.what = what
+        self.choices = (choice,)
 
 
 class SessionFacts(BaseModel):
@@ -52,6 +65,9 @@ class SessionFacts(BaseModel):
     def timeout_s(self, model: str) -> float:
         """Return the seconds that a call to the model may take."""
         return self.timeouts_s.get(model, self.call_timeout_s)
+
+
+FORMAT: Final[int] = SessionFacts.model_fields["format"].default  # the newest that is read; so are all before it
 
 
 class Extracted(BaseModel):
@@ -107,11 +123,28 @@ class Session:
         self.store: Store = LocalStore(folder)
         parts = folder.resolve().parts
         copy = LocalStore(mirror.joinpath(*parts[-5:])) if mirror is not None else None
-        self.archive = Archive(self.store, copy)
+        self.chronolog = chronolog_of(folder)
+        self.archive = Archive(self.store, copy, self.chronolog)
 
     @cached_property
     def facts(self) -> SessionFacts:
-        return SessionFacts.model_validate_json(self.store.get(layout.SESSION))
+        """What was settled when the session was opened. Raise SessionUnreadable."""
+        name = self.folder.name
+        try:
+            said = json.loads(self.store.get(layout.SESSION))
+            if said["format"] > FORMAT:
+                by = (said.get("versions") or {}).get("discernus", "a later version")
+                raise SessionUnreadable(
+                    "newer_format",
+                    f"{name} has format {said['format']}, written by Discernus {by}; this version reads up to {FORMAT}",
+                    "go on with the version that wrote it, or a later one",
+                )
+            return SessionFacts.model_validate(said)
+        except SessionUnreadable:
+            raise
+        except (NotInStore, ValueError, KeyError, TypeError, AttributeError):
+            restore = f"restore {layout.SESSION} from a copy of the session's folder"
+            raise SessionUnreadable("unreadable", f"{name}: {layout.SESSION} cannot be read", restore) from None
 
     @cached_property
     def definition(self) -> Definition:
@@ -157,9 +190,11 @@ class Session:
             return None
 
     def release_parked(self) -> int:
-        """Let everything that is parked be tried afresh; return how many that are."""
+        """Let everything that is parked be tried afresh, but for texts that were erased; return how many that are."""
         released = 0
         for record in self.all_parked():
+            if record.error_class == ERASED:
+                continue
             self.park(record.model_copy(update={"released": True}))
             released += 1
         return released
@@ -175,8 +210,13 @@ class Session:
         ]
 
     def park(self, record: Parked) -> None:
-        """Write down that an analysis cannot be had for now."""
+        """Write down that an analysis cannot be had for now, or, released, that it may be tried again."""
         self.store.put(layout.parked(record.number), record.model_dump_json(indent=1).encode())
+        if record.released:
+            self.chronolog.note("analysis_released", analysis=record.number, call=record.call)
+            return
+        why = record.model_dump(include={"call", "error_class", "passing", "passes", "failures"})
+        self.chronolog.note("analysis_parked", analysis=record.number, **why)
 
     def unpark(self, number: int) -> None:
         """Forget that the analysis was parked: it has been answered."""
@@ -185,6 +225,9 @@ class Session:
     def note_status(self, status: str, reason: str) -> None:
         """Keep the status of a session that is not sealed: running, paused and why."""
         note = {"status": status, "reason": reason, "at": datetime.now(UTC).isoformat()}
+        self.chronolog.note("status_noted", status=status, reason=reason)
+        if self.is_sealed:
+            self.chronolog.flush()  # a seal that holds no more without a word on why would pass for tampering
         self.store.put(layout.STATUS, json.dumps(note, ensure_ascii=False, indent=1).encode())
 
     def noted_status(self) -> tuple[str, str]:
@@ -195,8 +238,18 @@ class Session:
             return "running", ""
         return str(note["status"]), str(note["reason"])
 
+    @property
+    def is_sealed(self) -> bool:
+        """Whether the session has ended, and its newest seal stands for all of it."""
+        return self.noted_status()[0] in ("complete", "partial")
+
     def note_waiting(self, model: str, reason: str, until: datetime) -> None:
-        """Say that calls to the model wait, and until when; each time that it closes anew is kept for the report."""
+        """Say that calls to the model wait, and until when; each time that it closes anew is kept for the report.
+
+        Nothing is noted of a session that is sealed.
+        """
+        if self.is_sealed:
+            return
         now = datetime.now(UTC)
         note = json.dumps(
             {"model": model, "reason": reason, "since": now.isoformat(), "until": until.isoformat()}, ensure_ascii=False
@@ -219,8 +272,9 @@ class Session:
                 continue
 
     def note_limits(self, shares: list[dict[str, Any]]) -> None:
-        """Keep this session's parts of its models' limits."""
-        self.store.put(layout.LIMITS, json.dumps(shares).encode(), durable=False)
+        """Keep this session's parts of its models' limits; those that held when it was sealed stay."""
+        if not self.is_sealed:
+            self.store.put(layout.LIMITS, json.dumps(shares).encode(), durable=False)
 
     def limits(self) -> list[dict[str, Any]]:
         """Return this session's parts of its models' limits; none if nobody has told any."""

@@ -96,6 +96,18 @@ def _write(session: Session, number: int, answer: _Answer) -> None:
     )
     session.store.put(layout.extracted(number), extracted.model_dump_json(indent=1).encode(), durable=False)
     session.unpark(number)
+    read = answer.extraction
+    session.chronolog.note(
+        "analysis_read",
+        analysis=number,
+        call=extracted.call,
+        second_call=extracted.second_call,
+        response_sha256=extracted.response_sha256,
+        route=read.route,
+        status=read.status,
+        scored=len(read.scores),
+        missing=len(read.missing),
+    )
 
 
 def _outcome(next_: Literal["done", "second_model", "ask_again"], extraction: Extraction, framework: Framework) -> Read:
