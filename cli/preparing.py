@@ -13,6 +13,7 @@ from discernus.llm.catalogue import facts_of
 from discernus.llm.models_file import ModelsFile, ModelsFileInvalid, read_models_file
 from discernus.llm.policy import why_outside
 from discernus.sessions.session import Session
+from discernus.sessions.signing import KeyUnusable, read_private_key
 from discernus.settings import Settings
 
 # what tells that calls to a vendor can be made from here, where that is not VENDOR_API_KEY
@@ -50,7 +51,9 @@ class Prepared:
 
 
 def prepare(settings: Settings, definition: Definition) -> Prepared:
-    """Return what a run may call. Raise CommandError for a model that is named and may not be asked."""
+    """Return what a run may call. Raise CommandError for a model that is named and may not be asked, or for a signing
+    key that cannot be used."""
+    _check_signing_key(settings)
     models_file = _models_file(settings)
     experiment = definition.experiment
     wanted = experiment.extraction_model
@@ -68,16 +71,28 @@ def prepare(settings: Settings, definition: Definition) -> Prepared:
     return Prepared(models_file, named, tuple(usable), tuple(notes))
 
 
-def prepare_again(settings: Settings, session: Session) -> Prepared:
-    """Return what a session that goes on may call, as it was settled. Raise CommandError for what may not be
-    asked now."""
+def prepare_again(settings: Settings, session: Session, *, asking: bool = True) -> Prepared:
+    """Return what a session that goes on may call, as it was settled; nothing unless it is ``asking``, for then every
+    answer is there. Raise CommandError for what may not be asked now, or for a signing key that cannot be used."""
+    _check_signing_key(settings)
     models_file = _models_file(settings)
+    if not asking:
+        return Prepared(models_file, (), ())
     named = _named(session.definition, session.extraction_models)
     reasons = [why_not(settings, session.definition, models_file, model) for model in named]
     if session.facts.proxied and settings.proxy_url is None:
         reasons.append(f"{session.facts.session} was begun through a proxy: pass --proxy, or set DISCERNUS_PROXY_URL")
     _refuse([reason for reason in reasons if reason])
     return Prepared(models_file, named, session.extraction_models)
+
+
+def _check_signing_key(settings: Settings) -> None:
+    """Refuse a key now that could not sign the session's seal at its end."""
+    if settings.signing_key is not None:
+        try:
+            read_private_key(settings.signing_key, settings.projects_dir)
+        except KeyUnusable as unusable:
+            raise CommandError(f"{unusable}; or unset DISCERNUS_SIGNING_KEY", INVALID) from unusable
 
 
 def _models_file(settings: Settings) -> ModelsFile:

@@ -57,6 +57,11 @@ class Settings(BaseSettings):
         validation_alias="DISCERNUS_MIRROR_DIR",
         description="A second folder that receives a copy of each answer, for failures of storage.",
     )
+    signing_key: Path | None = Field(
+        default=None,
+        validation_alias="DISCERNUS_SIGNING_KEY",
+        description="A private Ed25519 key (PEM or OpenSSH, without a passphrase) outside projects; it signs seals.",
+    )
     temporal_cli_path: Path | None = Field(
         default=None,
         validation_alias="TEMPORAL_CLI_PATH",

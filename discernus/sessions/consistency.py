@@ -1,0 +1,284 @@
+"""Whether the files of a session agree with each other: no seal is needed for it, so it holds while a session runs.
+
+An answer counts if one metadata file of its call has its hash. Nothing else that a vendor said is looked at: whatever
+model, finish reason or usage it named, the answer was paid for.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from discernus.canonical import canonical_json
+from discernus.experiments.freezing import EXPERIMENT_SNAPSHOT, FRAMEWORK_SNAPSHOT, MANIFEST
+from discernus.sessions import layout
+from discernus.sessions.differences import Accepts
+from discernus.sessions.findings import Finding, finding
+from discernus.sessions.integrity import Hashed, is_temporary
+from discernus.sessions.layout import Call
+from discernus.sessions.session import SessionFacts
+
+CORPUS = "corpus/"
+_ERROR = re.compile(rf"{layout.ARCHIVE}/error_(?P<call>.+)_try(?P<attempt>\d+)\.json")
+_INTENT = re.compile(rf"{layout.INTENTS}/(?P<call>.+)_try(?P<attempt>\d+)\.json")
+_METADATA = re.compile(rf"{layout.ARCHIVE}/metadata_(?P<call>.+?)(?:_try(?P<attempt>\d+))?\.json")
+_RIVAL = re.compile(rf"{layout.ARCHIVE}/rival_(?P<kind>metadata|response)_(?P<call>.+)_try(?P<attempt>\d+)\.(json|txt)")
+
+
+class Files:
+    """The files of a session as they were found: hashes at once, what JSON says when it is asked for."""
+
+    def __init__(self, folder: Path, hashed: Mapping[str, Hashed], accepts: Accepts) -> None:
+        self.folder = folder
+        self.hashed = hashed
+        self.accepts = accepts
+
+    def below(self, beginning: str) -> Iterator[str]:
+        return (name for name in self.hashed if name.startswith(beginning) and not is_temporary(name))
+
+    def mapping(self, name: str) -> dict[str, Any] | None:
+        """Return what a JSON file says, None if it is there no more or holds no mapping."""
+        try:
+            said = json.loads((self.folder / name).read_bytes())
+        except (OSError, ValueError, RecursionError):
+            return None
+        return said if isinstance(said, dict) else None
+
+    def is_still(self, name: str, digest: str) -> bool:
+        """Return whether the file has this SHA-256, or has another by a redaction that says so."""
+        found = self.hashed.get(name)
+        if found is not None and found.sha256 == digest:
+            return True
+        return self.accepts(name, digest, None if found is None else found.sha256)
+
+    @cached_property
+    def metadata(self) -> dict[str, list[tuple[str, str]]]:
+        """Metadata files by call, each with the SHA-256 that it has of the answer; those that say none are left out."""
+        found: dict[str, list[tuple[str, str]]] = {}
+        for name in self.below(f"{layout.ARCHIVE}/metadata_"):
+            match = _METADATA.fullmatch(name)
+            said = self.mapping(name) if match else None
+            if match and said and said.get("call") == match["call"]:
+                found.setdefault(match["call"], []).append((name, str(said.get("response_sha256"))))
+        return found
+
+
+def inconsistencies(files: Files) -> Iterator[Finding]:
+    """Yield every file that does not agree with another, or cannot be read."""
+    checks: tuple[Callable[[Files], Iterator[Finding]], ...] = (
+        _facts,
+        _inputs,
+        _settings,
+        _answers,
+        _metadata,
+        _requests,
+        _messages,
+        _rivals,
+        _errors,
+        _intents,
+        _scores,
+        _notes,
+        _versions,
+    )
+    for check in checks:
+        yield from check(files)
+
+
+def _facts(files: Files) -> Iterator[Finding]:
+    if layout.SESSION not in files.hashed:
+        yield finding("removed", layout.SESSION, "it is gone")
+        return
+    try:
+        SessionFacts.model_validate_json((files.folder / layout.SESSION).read_bytes())
+    except ValidationError:
+        yield finding("altered", layout.SESSION, "it does not say what a session's facts say")
+
+
+def _inputs(files: Files) -> Iterator[Finding]:
+    """Yield frozen inputs that are not those of the manifest, or not in it."""
+    if MANIFEST not in files.hashed:
+        yield finding("removed", MANIFEST, "it is gone")
+        return
+    manifest = files.mapping(MANIFEST) or {}
+    own = manifest.pop("manifest_sha256", None)
+    try:
+        listed = {
+            EXPERIMENT_SNAPSHOT: manifest["experiment"]["sha256"],
+            FRAMEWORK_SNAPSHOT: manifest["framework"]["sha256"],
+            **{f"{CORPUS}{document['file']}": document["sha256"] for document in manifest["documents"]},
+        }
+    except (KeyError, TypeError):
+        yield finding("altered", MANIFEST, "it does not say what a manifest says")
+        return
+    if own != sha256(canonical_json(manifest)).hexdigest():
+        yield finding("altered", MANIFEST, "it does not match the hash that it holds of itself")
+        return
+    for name, digest in listed.items():
+        if not files.is_still(name, digest):
+            yield _other(files, name, f"{MANIFEST} has another SHA-256 of it", by=[MANIFEST])
+    for name in files.below(CORPUS):
+        if name not in listed:
+            yield finding("added", name, f"{MANIFEST} does not list it", by=[MANIFEST])
+
+
+def _settings(files: Files) -> Iterator[Finding]:
+    if layout.SETTINGS not in files.hashed:
+        return  # sessions from before there were any
+    said = files.mapping(layout.SETTINGS) or {}
+    own = said.pop("snapshot_sha256", None)
+    if own != sha256(canonical_json(said)).hexdigest():
+        yield finding("altered", layout.SETTINGS, "it does not match the hash that it holds of itself")
+
+
+def _answers(files: Files) -> Iterator[Finding]:
+    """Yield answers that no metadata of their call has the hash of, and those whose question is gone."""
+    for name in files.below(f"{layout.ARCHIVE}/response_"):
+        call = _call(name.removeprefix(f"{layout.ARCHIVE}/response_").removesuffix(".txt"))
+        if call is None or call.response != name:
+            yield finding("added", name, "it has not the name of an answer")
+            continue
+        sidecars = files.metadata.get(call.name, [])
+        if not any(files.is_still(name, digest) for _, digest in sidecars):
+            what = "no metadata of its call has its SHA-256" if sidecars else "no metadata of its call can be read"
+            yield finding("altered", name, what, by=[call.metadata, *(sidecar for sidecar, _ in sidecars)])
+        if call.request not in files.hashed:
+            yield finding("removed", call.request, "it is gone, and its answer is there", by=[name])
+
+
+def _metadata(files: Files) -> Iterator[Finding]:
+    """Yield metadata that cannot be read, or whose answer is gone though its attempt was not cut off."""
+    readable = {name for sidecars in files.metadata.values() for name, _ in sidecars}
+    for name in files.below(f"{layout.ARCHIVE}/metadata_"):
+        match = _METADATA.fullmatch(name)
+        call = _call(match["call"]) if match else None
+        if match is None or call is None:
+            yield finding("added", name, "it has not the name of a call's metadata")
+        elif name not in readable:
+            yield finding("altered", name, "it does not say what a call's metadata says")
+        elif call.response not in files.hashed and not files.accepts(call.response, _digest(files, name), None):
+            attempt = (files.mapping(name) or {}).get("attempt")
+            if not isinstance(attempt, int) or call.intent(attempt) not in files.hashed:
+                yield finding("removed", call.response, "its metadata is there, and it is gone", by=[name])
+
+
+def _digest(files: Files, metadata: str) -> str:
+    return str((files.mapping(metadata) or {}).get("response_sha256"))
+
+
+def _requests(files: Files) -> Iterator[Finding]:
+    for name in files.below(f"{layout.ARCHIVE}/request_"):
+        said = files.mapping(name)
+        messages = said.get("messages") if said else None
+        if not isinstance(messages, list):
+            yield finding("altered", name, "it does not say what a request says")
+            continue
+        for message in messages:
+            digest = message.get("content_sha256") if isinstance(message, dict) else None
+            if isinstance(digest, str):
+                text = layout.message(digest)
+                if text not in files.hashed and not files.accepts(text, digest, None):
+                    yield finding("removed", text, f"{name} refers to it", by=[name])
+
+
+def _messages(files: Files) -> Iterator[Finding]:
+    folder = f"{layout.ARCHIVE}/messages/"
+    for name in files.below(folder):
+        if not files.is_still(name, name.removeprefix(folder).removesuffix(".txt")):
+            yield finding("altered", name, "its name is not its SHA-256")
+
+
+def _rivals(files: Files) -> Iterator[Finding]:
+    """Yield late answers without metadata, and metadata of late answers that have neither a text nor the kept one's."""
+    for name in files.below(f"{layout.ARCHIVE}/rival_"):
+        match = _RIVAL.fullmatch(name)
+        call = _call(match["call"]) if match else None
+        if match is None or call is None:
+            yield finding("added", name, "it has not the name of a late answer")
+            continue
+        attempt = int(match["attempt"])
+        metadata, response = call.rival("metadata", attempt), call.rival("response", attempt)
+        if name == response and metadata not in files.hashed:
+            yield finding("removed", metadata, "it is gone, and its late answer is there", by=[name])
+        if name == metadata:
+            said = files.mapping(name)
+            text = response if response in files.hashed else call.response  # the same words are kept once
+            if said is None or said.get("call") != call.name:
+                yield finding("altered", name, "it does not say what a call's metadata says")
+            elif not files.is_still(text, str(said.get("response_sha256"))):
+                yield _other(files, response, "its metadata has another SHA-256", by=[name, call.response])
+
+
+def _errors(files: Files) -> Iterator[Finding]:
+    for name in files.below(f"{layout.ARCHIVE}/error_"):
+        match = _ERROR.fullmatch(name)
+        call = _call(match["call"]) if match else None
+        said = files.mapping(name) or {}
+        if match is None or (said.get("call"), said.get("attempt")) != (match["call"], int(match["attempt"])):
+            yield finding("altered", name, "it is not the record of the failure that its name says")
+        elif call is not None and call.request not in files.hashed:
+            yield finding("removed", call.request, "it is gone, and its failure is on record", by=[name])
+
+
+def _intents(files: Files) -> Iterator[Finding]:
+    for name in files.below(f"{layout.INTENTS}/"):
+        match = _INTENT.fullmatch(name)
+        said = files.mapping(name) or {}
+        if match is None or (said.get("call"), said.get("attempt")) != (match["call"], int(match["attempt"])):
+            yield finding("altered", name, "it is not the intent that its name says")
+
+
+def _scores(files: Files) -> Iterator[Finding]:
+    """Yield scores that were read from another answer than the one that is there."""
+    folder = f"{layout.EXTRACTED}/extracted_"
+    for name in files.below(folder):
+        said = files.mapping(name) or {}
+        number = said.get("number")
+        call = _call(said.get("call"))
+        if not isinstance(number, int) or layout.extracted(number) != name or call is None or call.number != number:
+            yield finding("altered", name, "it is not what was read of the analysis that its name says")
+        elif not files.is_still(call.response, str(said.get("response_sha256"))):
+            if call.response in files.hashed:
+                yield finding("inconsistent", name, f"it was read from another {call.response}", by=[call.response])
+            else:
+                yield finding("removed", call.response, f"it is gone, and {name} was read from it", by=[name])
+
+
+def _notes(files: Files) -> Iterator[Finding]:
+    """Yield notes of parked analyses and of closed models that are not what their names say."""
+    for name in files.below(f"{layout.PARKED}/"):
+        number = (files.mapping(name) or {}).get("number")
+        if not isinstance(number, int) or layout.parked(number) != name:
+            yield finding("altered", name, "it is not the note that its name says")
+    for name in files.below(f"{layout.WAITING}/"):
+        said = files.mapping(name)
+        if said is None or not isinstance(said.get("model"), str):
+            yield finding("altered", name, "it is not the note that its name says")
+
+
+def _versions(files: Files) -> Iterator[Finding]:
+    for name in files.below(f"{layout.VERSIONS}/"):
+        if name.endswith(".json"):
+            said = files.mapping(name) or {}
+            model, version = said.get("model"), said.get("version")
+            if not isinstance(model, str) or not isinstance(version, str) or layout.version(model, version) != name:
+                yield finding("altered", name, "it is not the note that its name says")
+
+
+def _other(files: Files, name: str, what: str, by: list[str]) -> Finding:
+    """Return that a file is another one than it was, or is gone."""
+    there = name in files.hashed
+    return finding("altered" if there else "removed", name, what if there else "it is gone", by=by)
+
+
+def _call(name: Any) -> Call | None:
+    try:
+        return Call.named(name)
+    except (TypeError, ValueError):
+        return None
