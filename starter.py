@@ -21,13 +21,15 @@ from cli import (
     review_commands,
     session_commands,
 )
-from cli.exits import COMPLETE, INFRASTRUCTURE, INTERRUPTED, CommandError, command_name
+from cli.exits import COMPLETE, INFRASTRUCTURE, INTERRUPTED, INVALID, CommandError, command_name
 from cli.options import (
+    Extend,
     Form,
     Json,
     Models,
     Name,
     Named,
+    OnChanges,
     ProjectsDir,
     Runs,
     Since,
@@ -50,6 +52,15 @@ starter.py cost experiment_3       what it cost, and what would cost less
 starter.py budget experiment_3     what it may cost (--set USD)
 starter.py errors experiment_3     what went wrong, and what came of it
 starter.py models                  which models are well, and their limits
+
+\b
+A SESSION is session_…, or an experiment for its newest one.
+starter.py resume SESSION          go on, or make a stage anew (--from)
+starter.py answers search TEXT     find what models wrote; show it; ask again
+starter.py verify SESSION          prove that nothing was changed
+starter.py audit SESSION           what a reviewer would ask, answered
+starter.py export SESSION          make a replication package of it
+starter.py doctor                  find and mend what crashes have left
 starter.py COMMAND --help          what else a command can do
 
 \b
@@ -92,6 +103,8 @@ def run(
     accept_versions: Annotated[
         bool, typer.Option("--accept-versions", help="Go on with the versions that answered, though one is pinned.")
     ] = False,
+    extend: Extend = None,
+    on_changes: OnChanges = None,
     temporal: Temporal = None,
     projects_dir: ProjectsDir = None,
     state_dir: StateDir = None,
@@ -101,13 +114,17 @@ def run(
 
     This is what a bare name does. What was answered before is never asked again; if the experiment's files have changed
     since its session was opened, the session goes on with the files as they were, and --new opens another with the new
-    ones.
+    ones. --extend opens another too, and takes over every answer to a question that is the same: add documents, models,
+    variants or runs to the files, and pay for these alone.
     """
     import asyncio
 
     from cli.display import make_display
     from cli.looking import define, describe, find
+    from cli.sessions import session_meant
 
+    if extend is not None and (new or on_changes is not None):
+        raise CommandError("--extend opens a session by itself: leave out --new and --on-changes", INVALID)
     settings = settings_from(
         models=models,
         runs=runs,
@@ -127,7 +144,13 @@ def run(
         from cli.run import run as run_session
 
         overridden = settings.models is not None or settings.runs is not None
-        wanted = Wanted(new=new, overridden=overridden, accept_versions=accept_versions)
+        wanted = Wanted(
+            new=new,
+            extends=None if extend is None else session_meant(settings, extend),
+            on_changes=on_changes,
+            overridden=overridden,
+            accept_versions=accept_versions,
+        )
         code = asyncio.run(run_session(settings, folder, definition, display, wanted))
     raise typer.Exit(code)
 
@@ -283,6 +306,10 @@ def main() -> None:
     if arguments and arguments[0] not in _command_names() | {"--help", "-h"}:
         arguments = ["run", *arguments]
     code = _exit_code(arguments)
+    segments = sys.modules.get("discernus.sessions.segments")  # loading it to find that nothing was noted takes a while
+    if segments is not None:
+        with suppress(OSError):
+            segments.flush()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError):  # nobody reads it any more
             stream.flush()

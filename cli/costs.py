@@ -10,7 +10,7 @@ from typing import cast
 
 from cli.display import counted, write
 from cli.exits import COMPLETE, INVALID, CommandError, command_name
-from cli.looking import find
+from cli.sessions import find
 from cli.tables import WIDTH, Column, as_csv, read_format, read_keys, read_period, table
 from discernus.experiments.location import project_of
 from discernus.llm.models_file import ModelsFile, ModelsFileInvalid, read_models_file

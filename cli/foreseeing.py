@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import floor
 
@@ -11,6 +12,7 @@ from cli.preparing import Prepared
 from cli.tables import wrapped
 from discernus.experiments.definition import Definition
 from discernus.experiments.experiment import OFFLINE_PREFIX
+from discernus.experiments.plan import Analysis
 from discernus.reports.markdown import percent
 from discernus.sessions.accounts import WARNED_AT
 from discernus.sessions.budgets import Account, Budgets, BudgetsDamaged, budgets_in_force, in_whole_cents
@@ -29,13 +31,15 @@ class Foreseen:
     tokens_per_call: dict[str, int]
 
 
-def foresee(settings: Settings, definition: Definition, prepared: Prepared) -> Foreseen:
-    """Reckon what all analyses of a definition will take, from its own prompts and what earlier sessions tell."""
+def foresee(
+    settings: Settings, definition: Definition, prepared: Prepared, analyses: Sequence[Analysis] | None = None
+) -> Foreseen:
+    """Reckon what these analyses, or all, will take, from the definition's prompts and what earlier sessions tell."""
     asked = [model for model in prepared.models if not model.startswith(OFFLINE_PREFIX)]
     history = read_history(settings.projects_dir, asked, definition.framework.sha256, enough=ENOUGH)
     estimator = Estimator(definition, prepared.models_file, prepared.extraction_models, history)
     tokens = {model: estimator.tokens_per_call(model) for model in asked}
-    return Foreseen(estimator.estimate(definition.plan()), tokens)
+    return Foreseen(estimator.estimate(definition.plan() if analyses is None else analyses), tokens)
 
 
 @dataclass

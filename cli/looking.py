@@ -12,12 +12,14 @@ from cli.display import Display, cost, counted, sentence, write
 from cli.exits import COMPLETE, INTERRUPTED, INVALID, PARTIAL, PAUSED, CommandError, command_name
 from cli.foreseeing import foresee
 from cli.preparing import prepare
+from cli.sessions import find as find  # the commands that look at an experiment find it here
+from cli.sessions import session_meant, sessions_named
 from cli.tables import WIDTH
 from discernus.experiments.definition import Definition, read_definition
-from discernus.experiments.location import ExperimentNotFound, find_experiment, project_of
+from discernus.experiments.location import project_of
 from discernus.experiments.problems import InvalidDefinition, Problem
 from discernus.sessions import layout
-from discernus.sessions.opening import HIDDEN, sessions_folder, sessions_in
+from discernus.sessions.opening import HIDDEN
 from discernus.sessions.owners import Onlooker, is_held
 from discernus.sessions.progress import ProgressReader, Standing
 from discernus.sessions.session import Session
@@ -25,14 +27,6 @@ from discernus.settings import Settings
 from discernus.stages.estimate import sentence as projection
 
 WATCH_S = 0.5
-
-
-def find(settings: Settings, name: str) -> Path:
-    """Return the experiment's folder, or raise CommandError saying what there is."""
-    try:
-        return find_experiment(name, settings.projects_dir)
-    except ExperimentNotFound as unknown:
-        raise CommandError(str(unknown), INVALID) from unknown
 
 
 def define(settings: Settings, folder: Path) -> Definition:
@@ -146,7 +140,7 @@ def _status_lines(found: list[tuple[Session, Standing]]) -> list[str]:
     rows = []
     for session, standing in found:
         stage = f" ({standing.stage})" if standing.stage != "sealed" else ""
-        notes = [cost(standing)]
+        notes = [cost(standing) if session.facts.migrated_from is None else "cost not recorded"]
         words = {"parked": standing.parked, "in flight": standing.in_flight, "in doubt": standing.in_doubt}
         notes += [f"{number} {word}" for word, number in words.items() if number]
         status = _shown_status(session, standing) + stage
@@ -160,7 +154,7 @@ def _status_lines(found: list[tuple[Session, Standing]]) -> list[str]:
 
 def watch(settings: Settings, name: str, display: Display) -> int:
     """Show a session until it ends, read from its store; nothing is started or stopped by it."""
-    session = _one_session(settings, name)
+    session = session_meant(settings, name)
     reader = ProgressReader(session, _onlooker(settings))
     display.say(f"watching {session.name}; Ctrl-C ends the looking on, not the session")
     told = False
@@ -187,25 +181,6 @@ def watch(settings: Settings, name: str, display: Display) -> int:
             lines = [f"left: {session.name}, {sentence(standing, None)}"]
             display.end({"lines": lines, "exit_code": INTERRUPTED, **facts})
             return INTERRUPTED
-
-
-def _one_session(settings: Settings, name: str) -> Session:
-    """Return the session of that name, or the newest of the experiment of that name."""
-    sessions = sessions_named(settings, name)
-    if not sessions:
-        raise CommandError(f"{name!r} has no session yet; start one with: {command_name()} {name}", INVALID)
-    return sessions[-1]
-
-
-def sessions_named(settings: Settings, name: str | None) -> list[Session]:
-    """Return the session of that name, or those of the experiment of that name, oldest first; without a name all."""
-    folders = sorted(settings.projects_dir.glob("*/experiments/*/sessions"))
-    every = [session for folder in folders for session in sessions_in(folder)]
-    if name is None:
-        return every
-    last = name.rpartition("/")[2]
-    named = [one for one in every if one.folder.name == last and name in (last, one.name)]
-    return named or sessions_in(sessions_folder(settings.projects_dir, find(settings, name)))
 
 
 def _onlooker(settings: Settings) -> Onlooker:

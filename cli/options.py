@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -23,6 +23,26 @@ Runs = Annotated[int | None, typer.Option(min=1, help="Runs per model [env: DISC
 Temporal = Annotated[
     str | None, typer.Option(help="A Temporal server, host:port, served by worker.py [env: DISCERNUS_TEMPORAL].")
 ]
+SessionName = Annotated[
+    str,
+    typer.Argument(
+        help="A session (session_…, or project/experiment/session_…), an experiment for its newest one, or a folder.",
+        metavar="SESSION",
+    ),
+]
+FromStage = Annotated[
+    Literal["analysis", "extraction", "calculation", "synthesis"] | None,
+    typer.Option("--from", help="Make this stage and the later ones anew."),
+]
+Extend = Annotated[
+    str | None,
+    typer.Option(help="Open another session that takes over this one's answers where the question is the same."),
+]
+OnChanges = Annotated[
+    Literal["snapshot", "new"] | None,
+    typer.Option(help="If files have changed since a session was opened: go on with its snapshot, or open a new one."),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done and what it costs; do nothing.")]
 Since = Annotated[str | None, typer.Option(help="From this day or moment on, UTC: 2026-11-01, 2026-11-01T08:00.")]
 Until = Annotated[str | None, typer.Option(help="Up to the end of this day, or until this moment, UTC.")]
 Form = Annotated[str, typer.Option("--format", help="table, csv, or json (as --json).")]

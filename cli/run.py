@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -16,15 +13,16 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowUpdateFailed
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.border import SealOutcome
-from cli.choosing import choose, meant
-from cli.display import Display, counted, silence
+from cli.callers import ready_caller, require_keys, require_proxy
+from cli.choosing import OnChanges, choose, meant
+from cli.display import Display, counted
 from cli.ending import end
-from cli.exits import INFRASTRUCTURE, INTERRUPTED, INVALID, CommandError
+from cli.exits import INFRASTRUCTURE, CommandError
 from cli.foreseeing import Budgeted, budgeted, foresee
-from cli.preparing import Prepared, has_usual_key, prepare, prepare_again
+from cli.preparing import Prepared, prepare, prepare_again
+from cli.stopping import listen
 from discernus.experiments.definition import Definition
 from discernus.experiments.experiment import OFFLINE_PREFIX
-from discernus.llm import proxy
 from discernus.logs import log_to
 from discernus.sessions import layout
 from discernus.sessions.calls import no_room
@@ -33,7 +31,8 @@ from discernus.sessions.owners import Lock, Owner, is_held
 from discernus.sessions.progress import ProgressReader
 from discernus.sessions.session import Session
 from discernus.sessions.versions import accept_versions
-from discernus.settings import DEFAULT_CONCURRENCY, Settings
+from discernus.settings import Settings
+from discernus.stages.checkpoints import unanswered
 from discernus.stages.estimate import Estimate, sentence
 from engine import ledgers, models, sessions
 from engine.caller import Caller, CallerFailed, Duty
@@ -62,7 +61,10 @@ class Embedded:
 
 @dataclass(frozen=True)
 class Run:
-    """One invocation: what it works on, how it shows it, and whether it was told to stop."""
+    """One invocation: what it works on, how it shows it, and whether it was told to stop.
+
+    ``afresh``: what a server knows of the session is past.
+    """
 
     settings: Settings
     session: Session
@@ -71,13 +73,20 @@ class Run:
     reader: ProgressReader
     display: Display
     stop: asyncio.Event
+    afresh: bool = False
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the command says beside the experiment: a session anew, other models or runs than its own, new versions."""
+    """What the command says beside the experiment: a session anew, other models or runs than its own, new versions.
+
+    ``extends`` is the session whose answers a new one takes over; ``on_changes`` says what to do where the experiment's
+    files have changed since its session was opened, None: ask, or go on with them as they were.
+    """
 
     new: bool = False
+    extends: Session | None = None
+    on_changes: OnChanges | None = None
     overridden: bool = False
     accept_versions: bool = False
 
@@ -85,20 +94,21 @@ class Wanted:
 async def run(settings: Settings, folder: Path, definition: Definition, display: Display, wanted: Wanted) -> int:
     """Run the experiment to its end, or to where it is stopped; return the exit code."""
     stop = asyncio.Event()
-    _listen(stop, display)
-    if not wanted.new:
+    listen(stop, display)
+    anew = wanted.new or wanted.extends is not None
+    if not anew:
         finished = _finished(settings, folder, definition, overridden=wanted.overridden)
         if finished is not None:
             return end(ProgressReader(finished).read(), finished, display, already=True)
-    going_on = meant(settings, folder, definition, new=wanted.new, overridden=wanted.overridden)
+    going_on = meant(settings, folder, definition, new=anew, overridden=wanted.overridden, on_changes=wanted.on_changes)
     prepared = prepare(settings, definition) if going_on is None else prepare_again(settings, going_on)
-    _require_proxy(settings, prepared.models)
+    require_proxy(settings, prepared.models)
     for note in prepared.notes:
         display.say(note)
     async with AsyncExitStack() as stack:
         caller = None
         if settings.temporal is None:
-            caller = await _ready_caller(settings, definition, prepared.models, display, stack)
+            caller = await ready_caller(settings, definition, prepared.models, display, stack)
         try:
             chosen = choose(
                 settings,
@@ -106,8 +116,10 @@ async def run(settings: Settings, folder: Path, definition: Definition, display:
                 definition,
                 lambda: prepared if going_on is None else prepare(settings, definition),
                 display,
-                new=wanted.new,
+                new=anew,
                 overridden=wanted.overridden,
+                on_changes=wanted.on_changes,
+                extends=wanted.extends,
             )
         except StoreDamaged as damaged:
             raise CommandError(str(damaged), INFRASTRUCTURE) from damaged
@@ -115,25 +127,43 @@ async def run(settings: Settings, folder: Path, definition: Definition, display:
             return end(ProgressReader(chosen.session).read(), chosen.session, display, already=True)
         if wanted.accept_versions:
             _accept_versions(chosen.session, display)
-        log_to(chosen.session.folder / layout.OPERATIONAL_LOG)
-        owner = stack.enter_context(Owner(settings.projects_dir / HIDDEN / "owners"))
-        reader = ProgressReader(chosen.session, owner)
         if chosen.fresh and going_on is not None:
             prepared = prepare(settings, definition)
-        this = Run(settings, chosen.session, prepared, budgeted(settings, chosen.session), reader, display, stop)
+        this = _at_work(settings, chosen.session, prepared, display, stop, stack)
         return await (_run_remote(this) if caller is None else _run_embedded(this, caller))
 
 
-def _require_proxy(settings: Settings, models: tuple[str, ...]) -> None:
-    """Raise CommandError where calls are to go through a proxy from here, and it does not answer.
+async def go_on(settings: Settings, session: Session, prepared: Prepared, display: Display, *, afresh: bool) -> int:
+    """Carry a session on to its end, or to where it is stopped; return the exit code.
 
-    Of a fleet's workers, which make the calls elsewhere, each that has no proxy refuses the session's calls.
+    ``afresh`` leaves aside what a server knows of it: parts of it are made anew.
     """
-    proxied = any(proxy.serves(settings, model) for model in models)
-    if proxied and settings.proxy_url is not None and settings.temporal is None:
-        unreachable = proxy.reachable(settings.proxy_url)
-        if unreachable is not None:
-            raise CommandError(unreachable, INFRASTRUCTURE)
+    stop = asyncio.Event()
+    listen(stop, display)
+    require_proxy(settings, prepared.models)
+    async with AsyncExitStack() as stack:
+        caller = None
+        if settings.temporal is None:
+            caller = await ready_caller(settings, session.definition, prepared.models, display, stack)
+        this = _at_work(settings, session, prepared, display, stop, stack, afresh=afresh)
+        return await (_run_remote(this) if caller is None else _run_embedded(this, caller))
+
+
+def _at_work(
+    settings: Settings,
+    session: Session,
+    prepared: Prepared,
+    display: Display,
+    stop: asyncio.Event,
+    stack: AsyncExitStack,
+    *,
+    afresh: bool = False,
+) -> Run:
+    """Return the invocation, logged and known as alive until the stack is left."""
+    log_to(session.folder / layout.OPERATIONAL_LOG)
+    owner = stack.enter_context(Owner(settings.projects_dir / HIDDEN / "owners"))
+    reader = ProgressReader(session, owner)
+    return Run(settings, session, prepared, budgeted(settings, session), reader, display, stop, afresh)
 
 
 def _finished(settings: Settings, folder: Path, definition: Definition, *, overridden: bool) -> Session | None:
@@ -149,37 +179,6 @@ def _accept_versions(session: Session, display: Display) -> None:
         display.say(f"accepted: {version.model} answering as {version.version}, since {version.at}")
     if not accepted:
         display.say("no version waits to be accepted")
-
-
-async def _ready_caller(
-    settings: Settings, definition: Definition, models: tuple[str, ...], display: Display, stack: AsyncExitStack
-) -> Caller:
-    """Start the process that makes the calls; raise CommandError for keys that it lacks, before a session is opened."""
-    concurrency = settings.concurrency or definition.experiment.concurrency or DEFAULT_CONCURRENCY
-    caller = Caller(settings, models, concurrency)
-    await caller.start()
-    stack.push_async_callback(caller.close)
-    if all(has_usual_key(settings, model) for model in models):
-        return caller  # what the process finds is looked at as soon as it has
-    display.say("looking for the models' keys")
-    await _require_keys(caller)
-    return caller
-
-
-async def _require_keys(caller: Caller) -> None:
-    """Raise CommandError for every model that cannot be called from here."""
-    try:
-        missing = await caller.missing_keys()
-    except CallerFailed as failed:
-        raise CommandError(str(failed), INFRASTRUCTURE) from failed
-    if missing:
-        raise CommandError("\n".join(_why_not(model, keys) for model, keys in missing.items()), INVALID)
-
-
-def _why_not(model: str, keys: list[str]) -> str:
-    if not keys:
-        return f"error: model {model!r} belongs to no vendor that LiteLLM knows; write vendor/model, as openai/gpt-4o"
-    return f"error: model {model!r} needs {', '.join(keys)}; set it, or run with --models offline/lexicon"
 
 
 async def _run_embedded(this: Run, caller: Caller) -> int:
@@ -269,7 +268,9 @@ async def _start(this: Run, client: Client, queue: str, concurrency: int, crew: 
     ledger = await ledgers.ensure(client, facts.store, facts.project) if monitored else None
     if ledger is not None and this.budgeted.binds:
         await ledgers.tell(client, facts.store, facts.project)
-    foreseen = await asyncio.to_thread(foresee, this.settings, this.session.definition, this.prepared)
+    foreseen = await asyncio.to_thread(
+        foresee, this.settings, this.session.definition, this.prepared, unanswered(this.session)
+    )
     _say_what_it_will_cost(this, foreseen.estimate)
     return await sessions.start(
         client,
@@ -278,6 +279,7 @@ async def _start(this: Run, client: Client, queue: str, concurrency: int, crew: 
         concurrency,
         ledger=ledger,
         budgeted=this.budgeted.binds,
+        afresh=this.afresh,
         tokens_per_call=foreseen.tokens_per_call,
     )
 
@@ -377,7 +379,7 @@ async def _keep_up(this: Run, handle: sessions.Handle, embedded: Embedded) -> No
     if embedded.guard.done():
         embedded.guard.result()
     if embedded.caller.has_looked and not embedded.caller.ended:
-        await _require_keys(embedded.caller)
+        await require_keys(embedded.caller)
     if not embedded.caller.ended:
         return
     this.display.say("the process that makes the calls died; another takes over", error=True)
@@ -465,28 +467,6 @@ def _conclude(this: Run, result: asyncio.Task[SealOutcome]) -> None:
             "all answers are kept: run the same command again to go on",
             INFRASTRUCTURE,
         ) from failed
-
-
-def _listen(stop: asyncio.Event, display: Display) -> None:
-    """Let Ctrl-C, SIGTERM and the closing of the terminal ask for an orderly end."""
-
-    def asked() -> None:
-        if stop.is_set():  # once more: the process that makes the calls goes on by itself until each is archived
-            display.say("leaving now; calls in flight are finished and kept in the background")
-            display.close()
-            os._exit(INTERRUPTED)
-        stop.set()
-        display.say("stopping: nothing new is started")
-
-    def hung_up() -> None:
-        for stream in (sys.stdout, sys.stderr):
-            silence(stream)
-        stop.set()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, asked)
-    loop.add_signal_handler(signal.SIGHUP, hung_up)
 
 
 def _quoted(workflow_id: str) -> str:

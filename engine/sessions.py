@@ -22,6 +22,7 @@ from workflows import policies
 from workflows.experiment import ExperimentWorkflow
 
 Handle = WorkflowHandle[ExperimentWorkflow, SealOutcome]
+ANEW = WorkflowIDConflictPolicy.TERMINATE_EXISTING
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,10 @@ async def start(
     *,
     ledger: str | None = None,
     budgeted: bool = False,
+    afresh: bool = False,
     tokens_per_call: dict[str, int] | None = None,
 ) -> Handle:
-    """Start the session's workflow, or join it where it runs.
+    """Start the session's workflow, or join it where it runs; ``afresh`` ends one that runs: what it knows is past.
 
     ``ledger`` is the id of the project's ledger, ``budgeted`` says that a budget is in force; ``tokens_per_call`` is
     what a call takes by model, as estimated.
@@ -101,7 +103,7 @@ async def start(
         ),
         id=session.name,
         task_queue=queue,
-        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        id_conflict_policy=ANEW if afresh else WorkflowIDConflictPolicy.USE_EXISTING,
         id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
         task_timeout=policies.TASK_TIMEOUT,
         static_summary=f"{facts.experiment}: {facts.analyses} analyses with {', '.join(facts.models)}",

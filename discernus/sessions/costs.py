@@ -225,8 +225,8 @@ def _answered(session: Session, named: re.Match[str]) -> dict[tuple[str, int], C
         record = ArchivedCall.model_validate_json(session.store.get(f"{layout.ARCHIVE}/{named.string}"))
     except ValidationError:  # it was paid for all the same, and nobody can say how much
         return _unreadable(session, named, "answered")
-    if record.reused_from is not None:  # paid for by the session that it was taken over from
-        return {}
+    if record.reused_from is not None or record.recovered_from is not None:
+        return {}  # paid for by the session that it was taken over from, or by one of an older layout, long ago
     at = record.started_at or record.archived_at
     cost = _cost(session, record.model_requested, record.call, at, "answered")
     known = replace(cost, usage=record.usage, cost_usd=record.cost_usd, ended_at=record.archived_at)

@@ -7,6 +7,7 @@ link), which no file-system library offers; object-storage libraries have it und
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 from uuid import uuid4
@@ -53,6 +54,10 @@ class Store(Protocol):
 
     def remove(self, name: str) -> None:
         """Forget the name, if it is there."""
+        ...
+
+    def move(self, names: Mapping[str, str]) -> None:
+        """Let what is stored have its new name, which nothing has; all of it durable once the call has returned."""
         ...
 
     def size(self, name: str) -> int:
@@ -125,6 +130,15 @@ class LocalStore:
 
     def remove(self, name: str) -> None:
         self.path(name).unlink(missing_ok=True)
+
+    def move(self, names: Mapping[str, str]) -> None:
+        paths = [(self.path(name), self.path(to)) for name, to in names.items()]
+        for folder in {to.parent for _, to in paths}:
+            _make_folder(folder)
+        for path, to in paths:
+            path.rename(to)
+        for folder in {one.parent for pair in paths for one in pair}:
+            _sync_folder(folder)
 
     def size(self, name: str) -> int:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
+from discernus.experiments.freezing import taken_out_of
 from discernus.experiments.plan import Analysis
 from discernus.llm.models_file import read_models_file
 from discernus.sessions import layout
@@ -64,10 +65,14 @@ def read_plan(session: Session, first: int, last: int, *, again: bool, prices: E
     todo: list[Todo] = []
     found: list[int] = []
     parked = passing = 0
+    gone = taken_out_of(session.definition)
     for analysis in session.plan[first - 1 : last]:
         name = layout.extracted(analysis.number).rpartition("/")[2]
         if name in done and session.extracted(analysis.number) is not None:
             found.append(analysis.number)
+            continue
+        if analysis.document in gone:  # nobody is asked about a text that is no longer there
+            parked += 1
             continue
         has_record = layout.parked(analysis.number).rpartition("/")[2] in parked_files
         record = session.parked(analysis.number) if has_record else None
@@ -97,7 +102,7 @@ def _most(costs: list[float | None]) -> float | None:
 
 
 def costs_of(session: Session, number: int) -> list[float | None]:
-    """Return the cost of each archived call of an analysis, in USD; None where no price is known."""
+    """Return what each archived call of an analysis cost this session, in USD; None where no price is known."""
     readers = range(len(session.extraction_models))
     costs: list[float | None] = []
     for candidate in range(len(session.candidates(number))):
@@ -116,7 +121,9 @@ def _cost_of(session: Session, call: Call) -> float | None:
         found = session.archive.look_up(call)
     except ArchiveDamaged:  # the records name it
         return None
-    return found[0].cost_usd if found is not None else None
+    if found is None:
+        return None
+    return found[0].cost_usd if found[0].reused_from is None else 0.0
 
 
 def label(session: Session, analysis: Analysis) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from discernus.sessions import layout
 from discernus.sessions.costs import spent_usd
-from discernus.sessions.progress import STAGES
 from discernus.sessions.session import Session
 from discernus.settings import Settings
+from discernus.stages.checkpoints import STAGES, go_back
 
 
 def preflight(session: Session, settings: Settings) -> float:
@@ -17,7 +17,9 @@ def preflight(session: Session, settings: Settings) -> float:
     """
     if len(session.plan) != session.facts.analyses:
         raise RuntimeError(f"{session.name}: the plan has {len(session.plan)} analyses, not {session.facts.analyses}")
-    for stage in STAGES:
-        session.store.remove(layout.checkpoint(stage))
+    if session.noted_status()[0] in ("complete", "partial"):  # begun again on the server, and not by a command
+        go_back(session, "calculation")
+        for stage in STAGES:
+            session.store.remove(layout.checkpoint(stage))
     session.note_status("running", "")
     return spent_usd(settings.projects_dir, session)

@@ -1,0 +1,65 @@
+"""``checkpoints``: which stages of a session are complete, and which of its versions were sealed."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+
+from cli.display import write
+from cli.exits import COMPLETE, command_name
+from cli.sessions import session_meant
+from discernus.sessions import layout
+from discernus.sessions.integrity import Stage
+from discernus.sessions.seals import versions_sealed
+from discernus.sessions.session import Session
+from discernus.settings import Settings
+from discernus.stages.checkpoints import Checkpoint, checkpoints, products
+
+MADE: dict[Stage, str] = {"analysis": "answered", "extraction": "read", "calculation": "tables", "synthesis": "pages"}
+
+
+def show_checkpoints(settings: Settings, name: str, *, as_json: bool) -> int:
+    """List the stages and the seals of a session, as its files tell them."""
+    session = session_meant(settings, name)
+    found, sealed = checkpoints(session), _seals(session)
+    if as_json:
+        stages = [
+            {
+                "stage": one.stage,
+                "completed_at": None if one.completed_at is None else one.completed_at.isoformat(),
+                "made": one.made,
+                "planned": one.planned,
+                "files": len(products(session, one.stage)),
+            }
+            for one in found
+        ]
+        write(
+            json.dumps(
+                {"session": session.name, "status": session.noted_status()[0], "stages": stages, "seals": sealed}
+            )
+        )
+        return COMPLETE
+    write(f"{session.name}: {session.noted_status()[0]}")
+    for one in found:
+        write(f"  {one.stage:<12} {_moment(one.completed_at):<20} {_made(one)}")
+    for one_sealed in sealed:
+        at, root = datetime.fromisoformat(str(one_sealed["sealed_at"])), str(one_sealed["root_sha256"])
+        name = f"seal {one_sealed['version']}"
+        write(f"  {name:<12} {_moment(at):<20} {one_sealed['status']}, root {root[:16]}…")
+    write(f"begin anew at a stage: {command_name()} resume {session.facts.session} --from STAGE")
+    write("(--dry-run says what that would do and cost)")
+    return COMPLETE
+
+
+def _made(one: Checkpoint) -> str:
+    return f"{one.made} of {one.planned} {MADE[one.stage]}"
+
+
+def _moment(at: datetime | None) -> str:
+    return "not complete" if at is None else f"{at:%Y-%m-%d %H:%M:%S}"
+
+
+def _seals(session: Session) -> list[dict[str, object]]:
+    """Return the version, time, status and root hash of each seal, oldest first."""
+    records = (json.loads(session.store.get(layout.seal(version))) for version in versions_sealed(session.store))
+    return [{key: record[key] for key in ("version", "sealed_at", "status", "root_sha256")} for record in records]
