@@ -49,12 +49,15 @@ def freeze(definition: Definition, folder: Path) -> dict[str, bytes]:
     }
     for document in definition.documents:
         file = f"{experiment.corpus}/{document.file}"
-        files[_frozen_name(document)] = _unchanged(folder, file, document.sha256)
+        files[frozen_name(document)] = _unchanged(folder, file, document.sha256)
     return files
 
 
 def thaw(get: Callable[[str], bytes]) -> Definition:
-    """Return the definition that was frozen; ``get`` returns a frozen file's bytes. Raise SnapshotDamaged."""
+    """Return the definition that was frozen; ``get`` returns a frozen file's bytes. Raise SnapshotDamaged.
+
+    A document whose text was taken out has the words of ``taken_out`` for its text.
+    """
     manifest = _read_manifest(_got(get, MANIFEST))
     try:
         experiment_data = _verified(get, EXPERIMENT_SNAPSHOT, manifest["experiment"]["sha256"])
@@ -68,11 +71,19 @@ def thaw(get: Callable[[str], bytes]) -> Definition:
     framework, problems = parse_framework(framework_data, FRAMEWORK_SNAPSHOT)
     if framework is None:
         raise InvalidDefinition(problems)
-    texts = {
-        document.id: _decoded(_verified(get, _frozen_name(document), document.sha256), _frozen_name(document))
-        for document in documents
-    }
+    texts = {document.id: _text_of(get, document) for document in documents}
     return Definition(experiment, framework, documents, texts, warnings)
+
+
+def taken_out(sha256: str) -> str:
+    """Return what stands in the place of a text that was erased or withheld; ``sha256`` is of the text's bytes."""
+    return f"This text was taken out. The SHA-256 of its bytes is {sha256}.\n"
+
+
+def taken_out_of(definition: Definition) -> frozenset[str]:
+    """Return the ids of the documents whose texts were taken out: nothing is to be read from what stands there now."""
+    texts = definition.texts
+    return frozenset(one.id for one in definition.documents if texts.get(one.id) == taken_out(one.sha256))
 
 
 def differences(frozen: Definition, live: Definition) -> tuple[str, ...]:
@@ -87,8 +98,19 @@ def differences(frozen: Definition, live: Definition) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _frozen_name(document: Document) -> str:
+def frozen_name(document: Document) -> str:
+    """Return where a document's text lies in the session."""
     return f"corpus/{document.file}"
+
+
+def _text_of(get: Callable[[str], bytes], document: Document) -> str:
+    name = frozen_name(document)
+    data = _got(get, name)
+    if data == (instead := taken_out(document.sha256)).encode():
+        return instead
+    if sha256(data).hexdigest() != document.sha256:
+        raise SnapshotDamaged(name, "does not match its hash")
+    return _decoded(data, name)
 
 
 def _unchanged(folder: Path, file: str, digest: str) -> bytes:

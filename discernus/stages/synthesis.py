@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from discernus.experiments.definition import Definition
 from discernus.experiments.experiment import OFFLINE_PREFIX
+from discernus.experiments.freezing import taken_out_of
 from discernus.llm.offline import baseline
 from discernus.llm.requests import lexicon_of
 from discernus.reports.analysis_page import analysis_page
@@ -20,10 +21,12 @@ from discernus.sessions.budgets import BudgetsDamaged
 from discernus.sessions.costs import UNKNOWN, CallCost, onlooker
 from discernus.sessions.failures import QUARANTINE, Failure, failures_of, group
 from discernus.sessions.limits import limits_in_words
+from discernus.sessions.registrations import keep_before, kept
 from discernus.sessions.session import Session
 from discernus.stages.answerers import answering_versions, answers_of, destinations, stand_ins
 from discernus.stages.calculation import checkpoint
 from discernus.stages.records import session_records
+from discernus.stages.registered import earlier, preregistration
 from discernus.stages.spending import (
     advice_of,
     budgets_of,
@@ -48,11 +51,13 @@ NAMED_FILES = (
 def synthesise(session: Session) -> None:
     """Write the report and a page for each analysis that was read. Repeating it changes nothing but the time."""
     records = list(session_records(session))
-    framework = session.definition.framework
+    framework, gone = session.definition.framework, taken_out_of(session.definition)
     for record in records:
         if record.route is not None:
-            page = analysis_page(record, framework, session.definition.texts[record.document])
+            shown = record.model_copy(update={"evidence": {}}) if record.document in gone else record
+            page = analysis_page(shown, framework, session.definition.texts[record.document])
             session.store.put(layout.page(record.number), page.encode(), durable=False)
+    keep_before(session)
     session.store.put(layout.REPORT, final_report(report_data(session, records)).encode())
     checkpoint(session, "synthesis", {"report": layout.REPORT})
 
@@ -66,13 +71,14 @@ def report_data(session: Session, records: list[AnalysisRecord]) -> ReportData:
     called = {*answers.places, *(call.model for call in calls)}
     called |= {failure.model for failure in failures if failure.model is not None}
     budgets, unreadable = _budgets(session, calls)
+    before = kept(session)
     return ReportData(
         project=facts.project,
         session=facts.session,
         experiment=definition.experiment,
         framework=definition.framework,
         documents=definition.documents,
-        texts=definition.texts,
+        texts=_texts(definition),
         records=tuple(records),
         status="partial" if missing else "complete",
         started_at=facts.created_at.isoformat(timespec="seconds"),
@@ -96,6 +102,10 @@ def report_data(session: Session, records: list[AnalysisRecord]) -> ReportData:
             if session.store.exists(name)
         ),
         warnings=(*(str(problem) for problem in definition.warnings), *unreadable),
+        migrated_from=facts.migrated_from,
+        preregistration=preregistration(session, before),
+        earlier=earlier(before),
+        earlier_gone=(*before.gone, *before.unreadable) if before is not None else (),
         baselines=_baselines(definition),
     )
 
@@ -146,7 +156,13 @@ def _baselines(definition: Definition) -> dict[str, dict[str, float | None]]:
     if not any(model.startswith(OFFLINE_PREFIX) for model in definition.experiment.models):
         return {}
     lexicon = lexicon_of(definition.framework, run=0)
-    return {document.id: baseline(definition.texts[document.id], lexicon) for document in definition.documents}
+    return {name: baseline(text, lexicon) for name, text in _texts(definition).items()}
+
+
+def _texts(definition: Definition) -> dict[str, str]:
+    """Return the texts that are still there; what stands in the place of one that was taken out is none."""
+    gone = taken_out_of(definition)
+    return {document.id: definition.texts[document.id] for document in definition.documents if document.id not in gone}
 
 
 def _parked(session: Session, records: list[AnalysisRecord]) -> tuple[ParkedAnalysis, ...]:

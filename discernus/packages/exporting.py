@@ -1,0 +1,190 @@
+"""Making a replication package of a session: an RO-Crate in a BagIt bag, and beside it a folder for a Dataverse.
+
+All is made in a temporary folder beside its destination, and put in its place when it is whole.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
+from importlib.metadata import distributions
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from discernus import __version__
+from discernus.packages.bag import make_bag, zip_bag
+from discernus.packages.citation import bibtex
+from discernus.packages.crate import LICENCES, write_crate
+from discernus.packages.dataverse import write_dataverse
+from discernus.packages.licences import Licences, licences_page
+from discernus.packages.methods import methods_page
+from discernus.packages.readme import readme
+from discernus.packages.subject import Author, Subject
+from discernus.packages.tables import package_tables
+from discernus.packages.withholding import copy_session, copy_without, documents_of
+from discernus.packages.workbench import MODELS_FILE, models_file_at, place_for
+from discernus.reports.records import AnalysisRecord
+from discernus.sessions import layout
+from discernus.sessions.examination import examine
+from discernus.sessions.owners import is_held
+from discernus.sessions.project_chronolog import note_project
+from discernus.sessions.redaction import Redaction, read_redactions, record_redaction
+from discernus.sessions.session import Session
+from discernus.sessions.store import TEMPORARY_PREFIX
+from discernus.stages.records import session_records
+from discernus.stages.spending import projects_dir_of
+
+ENVIRONMENT = "environment"
+WITHHELD = "the package was made without the corpus texts"
+
+
+class CannotExport(Exception):
+    """A session that no package can be made of now, or a destination that is taken; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a package is to be: where it goes (a folder, or the name of a .zip), and what is said of it."""
+
+    to: Path
+    without_texts: bool = False
+    authors: tuple[Author, ...] = ()
+    licences: Licences = field(default_factory=Licences)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was made: the package, the folder beside it, the SHA-256 of the bag's manifest, and what was taken out."""
+
+    package: Path
+    dataverse: Path
+    manifest_sha256: str
+    files: int
+    bytes: int
+    redaction: Redaction | None
+
+
+def export(session: Session, wanted: Wanted) -> Exported:
+    """Make the package and return what was made; raises CannotExport, CannotWithhold, OSError.
+
+    The project's chronolog tells of it.
+    """
+    _refuse_unsealed(session)
+    name = _name(session, wanted)
+    package = wanted.to if wanted.to.suffix == ".zip" else wanted.to / name
+    dataverse = package.parent / f"{name}_dataverse"
+    for taken in (package, dataverse):
+        if taken.exists():
+            raise CannotExport(f"'{taken}' is there already; move it away, or export to another place with --to")
+    package.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=package.parent) as temporary:
+        bag = Path(temporary) / name
+        redaction, records = _write_payload(session, bag, Path(temporary), wanted)
+        subject = _subject(name, bag, records, wanted)
+        _describe(bag, subject)
+        make_bag(bag, _bag_info(subject))
+        archive = Path(temporary) / f"{name}.zip"
+        zip_bag(bag, archive)
+        write_dataverse(Path(temporary) / dataverse.name, bag / "data", archive, subject)
+        manifest = sha256((bag / "manifest-sha256.txt").read_bytes()).hexdigest()
+        sizes = [path.stat().st_size for path in bag.rglob("*") if path.is_file()]
+        (archive if wanted.to.suffix == ".zip" else bag).replace(package)
+        (Path(temporary) / dataverse.name).replace(dataverse)
+    told = {"session": session.name, "package": str(package.resolve()), "sha256": manifest}
+    note_project(projects_dir_of(session), session.facts.project, "session_exported", **told)
+    return Exported(package, dataverse, manifest, len(sizes), sum(sizes), redaction)
+
+
+def _refuse_unsealed(session: Session) -> None:
+    if is_held(session.folder / layout.OWNER_LOCK):
+        raise CannotExport(f"{session.name} is at work; export it when it has come to its end")
+    found = examine(session.folder)
+    if found.state != "sealed":
+        raise CannotExport(f"{session.name} is not sealed; run it to its end first, then export it")
+    if found.findings:
+        first = found.findings[0]
+        raise CannotExport(
+            f"{session.name} is not what was sealed ({first.place}: {first.what}); "
+            "`verify` names every file: put them back from a copy, or go on with the session to have it sealed anew"
+        )
+
+
+def _name(session: Session, wanted: Wanted) -> str:
+    facts = session.facts
+    without = "_without_texts" if wanted.without_texts else ""
+    return wanted.to.stem if wanted.to.suffix == ".zip" else f"{facts.experiment}_{facts.session}{without}"
+
+
+def _write_payload(
+    session: Session, bag: Path, temporary: Path, wanted: Wanted
+) -> tuple[Redaction | None, tuple[AnalysisRecord, ...]]:
+    """Write the session and its tables; return what was withheld, None if nothing was, and the session's records."""
+    models_file = models_file_at(projects_dir_of(session))
+    place = place_for(session.facts, temporary, models_file)
+    redaction = None
+    if wanted.without_texts:
+        documents = documents_of(session, None)
+        redaction = copy_without(session, place, documents, kind="withholding", reason=WITHHELD)
+        record_redaction(Session(place).store, redaction)
+    else:
+        copy_session(session.folder, place)
+    copy = Session(place)
+    records = tuple(session_records(copy))
+    files = {f"tables/{name}": data for name, data in package_tables(copy).items()}
+    if models_file is not None:
+        files[f"{ENVIRONMENT}/{MODELS_FILE}"] = models_file
+    for name, data in files.items():
+        (bag / name).parent.mkdir(parents=True, exist_ok=True)
+        (bag / name).write_bytes(data)
+    place.replace(bag / "session")
+    return redaction, records
+
+
+def _subject(name: str, bag: Path, records: tuple[AnalysisRecord, ...], wanted: Wanted) -> Subject:
+    session = Session(bag / "session")
+    return Subject(
+        name=name,
+        session=session,
+        records=records,
+        redactions=tuple(read_redactions(session.store)),
+        authors=wanted.authors,
+        licences=wanted.licences,
+        exported_at=datetime.now(UTC),
+        versions={"discernus": __version__, "python": platform.python_version()},
+    )
+
+
+def _describe(folder: Path, subject: Subject) -> None:
+    """Write the pages, the versions, and last what describes every file."""
+    pages = {
+        "README.md": readme(subject),
+        "methods.md": methods_page(subject),
+        "citation.bib": bibtex(subject),
+        LICENCES: licences_page(subject.licences, withheld=bool(subject.redactions)),
+        f"{ENVIRONMENT}/versions.json": json.dumps(
+            {"session": subject.session.facts.versions, "package": subject.versions}, indent=1
+        ),
+        f"{ENVIRONMENT}/requirements.txt": _installed(),
+    }
+    (folder / ENVIRONMENT).mkdir(exist_ok=True)
+    for name, text in pages.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    write_crate(folder, subject)
+
+
+def _installed() -> str:
+    """Return every installed package with its version, in the form that pip reads."""
+    return "".join(sorted({f"{one.metadata['Name']}=={one.version}\n" for one in distributions()}))
+
+
+def _bag_info(subject: Subject) -> dict[str, str]:
+    facts = subject.session.facts
+    info = {
+        "External-Identifier": f"{facts.project}/{facts.experiment}/{facts.session}",
+        "External-Description": subject.description,
+        "Bag-Software-Agent": f"discernus {__version__}",
+    }
+    return info | ({"Contact-Name": subject.authors[0].name} if subject.authors else {})

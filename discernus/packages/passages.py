@@ -1,0 +1,192 @@
+"""Where a file repeats the words of certain texts: every passage of some length, whatever its typography.
+
+Compared are letters and digits alone, without case and accents, so that neither line breaks, quotation marks, Markdown,
+HTML entities nor the escapes of JSON hide a passage. Written by hand since what libraries call fuzzy matching finds
+what is alike, and neither finds all that is equal nor says where it begins and ends.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+from bisect import bisect_right
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+LEAST = 24  # letters and digits, five words or so; what is shorter is anybody's phrase
+WINDOW = LEAST // 2  # one is kept for every so many letters of a text: any passage of LEAST letters holds one of them
+MOST_PLACES = 16  # of one window; a phrase that is said more often than this is found by those beside it
+STRIDE = 512  # letters compared at once
+
+MARK = "⟨taken out⟩"
+
+_TOKEN = re.compile(
+    r"\\+u[0-9a-fA-F]{4}|\\+[nrtbf]|&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,30});|[^\W_]+"
+)
+# A key of JSON: no part of a quotation, unless it is one whole.
+_KEY = re.compile(r'"([\w .\-/]{1,80})"(?=\s*:)')
+_BARRIER = "\t"  # in place of a key; no letter, so that no passage goes on across it
+# What stands between two quotations in a row: quotation marks with the commas and brackets of JSON, or of Python.
+_SEAM = re.compile(r"""(\s*(?<!\\)"[\s,:\[\]{}"]*|'\s*,\s*')""")
+
+
+@dataclass(frozen=True)
+class _Letters:
+    """A text's letters and digits, and for each stretch of them where it begins there and where it lies in the text."""
+
+    letters: str
+    begins: list[int]
+    spans: list[tuple[int, int]]
+
+    def start(self, place: int) -> int:
+        """Return where in the text the letter at that place begins."""
+        index = bisect_right(self.begins, place) - 1
+        begin, (start, _) = self.begins[index], self.spans[index]
+        return start + (place - begin) if self._is_plain(index) else start
+
+    def end(self, place: int) -> int:
+        """Return where in the text the letter before that place ends."""
+        index = bisect_right(self.begins, place - 1) - 1
+        begin, (start, end) = self.begins[index], self.spans[index]
+        return start + (place - begin) if self._is_plain(index) else end
+
+    def whole_words(self, begin: int, end: int) -> tuple[int, int]:
+        """Return the stretch without the parts of words at its ends; words of scripts that do not part them stay."""
+        first, last = bisect_right(self.begins, begin) - 1, bisect_right(self.begins, end - 1) - 1
+        if begin > self.begins[first] and self._is_ascii(first):
+            begin = self._after(first)
+        if end < self._after(last) and self._is_ascii(last):
+            end = self.begins[last]
+        return begin, end
+
+    def _is_ascii(self, index: int) -> bool:
+        return self.letters[self.begins[index] : self._after(index)].isascii()
+
+    def _after(self, index: int) -> int:
+        return self.begins[index + 1] if index + 1 < len(self.begins) else len(self.letters)
+
+    def _is_plain(self, index: int) -> bool:
+        start, end = self.spans[index]
+        return self._after(index) - self.begins[index] == end - start
+
+
+class Passages:
+    """Finds and masks what repeats a passage of the ``texts``; what stands as well in ``public`` is nobody's secret."""
+
+    def __init__(self, texts: Iterable[str], public: Iterable[str] = ()) -> None:
+        self._texts = "\n".join(letters_of(text) for text in texts)
+        self._public = "\n".join(letters_of(text) for text in public)
+        self._places: dict[str, list[int]] = {}
+        place = 0
+        for letters in self._texts.split("\n"):
+            for begin in range(0, len(letters) - WINDOW + 1, WINDOW):
+                places = self._places.setdefault(letters[begin : begin + WINDOW], [])
+                if len(places) < MOST_PLACES:
+                    places.append(place + begin)
+            place += len(letters) + 1
+
+    def found(self, text: str) -> list[tuple[int, int]]:
+        """Return where the passages stand, as (start, end) in the text, in order; a word is part of one or not."""
+        if len(text) < LEAST:  # as most of what stands in JSON and CSV
+            return []
+        read = _read(text, self._is_key)
+        spans: list[tuple[int, int]] = []
+        place = after = 0
+        while place <= len(read.letters) - WINDOW:
+            places = self._places.get(read.letters[place : place + WINDOW])
+            begin, end = self._longest(read.letters, place, places, after) if places else (place, place)
+            if end - begin >= LEAST:
+                begin, end = read.whole_words(begin, end)
+                if begin < end and read.letters[begin:end] not in self._public:
+                    joined = spans.pop()[0] if spans and begin == after else read.start(begin)
+                    spans.append((joined, read.end(end)))
+                    place = after = end
+                    continue
+            place += 1
+        return spans
+
+    def mask(self, text: str, *, seams: bool = False) -> str:
+        """Return the text with a mark for each passage; ``seams`` keeps apart what JSON lists as several."""
+        parts: list[str] = []
+        last = 0
+        for start, end in self.found(text):
+            parts += [text[last:start], _masked(text[start:end]) if seams else MARK]
+            last = end
+        return "".join((*parts, text[last:]))
+
+    def _is_key(self, key: str) -> bool:
+        return len(key) < LEAST or key not in self._texts
+
+    def _longest(self, letters: str, place: int, places: list[int], after: int) -> tuple[int, int]:
+        """Return the longest stretch around a window that is one in the texts too, from ``after`` on."""
+        begin = end = place
+        for there in places:
+            left = place - _alike_before(letters, place, self._texts, there, after)
+            right = place + _alike(letters, place, self._texts, there)
+            if right - left > end - begin:
+                begin, end = left, right
+        return begin, end
+
+
+def letters_of(text: str) -> str:
+    """Return the text's letters and digits as they are compared."""
+    return "".join(_plain(token) for token in _TOKEN.findall(text))
+
+
+def _masked(passage: str) -> str:
+    return "".join(
+        part if index % 2 or not part else MARK for index, part in enumerate(_SEAM.split(passage))
+    )  # at odd places stand the seams
+
+
+def _read(text: str, is_key: Callable[[str], bool] | None = None) -> _Letters:
+    """Return the letters of a text; where ``is_key`` says so, a barrier stands for a key of JSON."""
+    keys = [key.span() for key in _KEY.finditer(text) if is_key(letters_of(key[1]))] if is_key is not None else []
+    parts: list[str] = []
+    begins: list[int] = []
+    spans: list[tuple[int, int]] = []
+    length = last = 0
+    for start, end in (*keys, (len(text), len(text))):
+        found = [(_plain(token[0]), token.span()) for token in _TOKEN.finditer(text, last, start)]
+        for letters, span in (*found, (_BARRIER, (start, end))):
+            if letters:
+                parts.append(letters)
+                begins.append(length)
+                spans.append(span)
+                length += len(letters)
+        last = end
+    return _Letters("".join(parts), begins, spans)
+
+
+def _plain(token: str) -> str:
+    if token[0] == "\\":
+        token = chr(int(token[-4:], 16)) if len(token) > 5 and token[-5] == "u" else ""
+    elif token[0] == "&":
+        token = html.unescape(token)
+    if token.isascii() and token.isalnum():
+        return token.lower()
+    return "".join(one for one in unicodedata.normalize("NFKD", token).casefold() if one.isalnum())
+
+
+def _alike(one: str, here: int, other: str, there: int) -> int:
+    """Return how many letters are the same from these places on; texts end in a line break, which is no letter."""
+    length = 0
+    while True:
+        left, right = one[here + length : here + length + STRIDE], other[there + length : there + length + STRIDE]
+        if left == right and left:
+            length += len(left)
+            continue
+        for mine, theirs in zip(left, right, strict=False):
+            if mine != theirs:
+                break
+            length += 1
+        return length
+
+
+def _alike_before(one: str, here: int, other: str, there: int, after: int) -> int:
+    """Return how many letters are the same before these places, in the first one from ``after`` on."""
+    length = 0
+    while here - length > after and there - length > 0 and one[here - length - 1] == other[there - length - 1]:
+        length += 1
+    return length
