@@ -6,6 +6,8 @@ from discernus.reports.markdown import NONE, count, percent, table, text, usd
 
 def costs(data: ReportData) -> str:
     """Return tokens and cost by model and purpose; what has no known price is said to be unknown."""
+    if not data.costs and data.migrated_from is not None:
+        return "## Cost\n\nWhat its calls cost was not recorded. None was made to read and report them."
     if not data.costs:
         return "## Cost\n\nNo call was made."
     headings = ["model", "purpose", "calls", "prompt tokens", "completion tokens", "cached", "reasoning", "cost in USD"]
@@ -21,6 +23,8 @@ def costs(data: ReportData) -> str:
 
 def in_doubt(data: ReportData) -> str:
     """Return the calls that may have been paid without an answer being archived."""
+    if not data.in_doubt and data.migrated_from is not None:
+        return "## Calls in doubt\n\nNot known: which requests went out without an answer was recorded in part at most."
     if not data.in_doubt:
         return "## Calls in doubt\n\nNone: every request that was sent has its answer or its error in the archive."
     rows = [

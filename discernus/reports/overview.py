@@ -57,7 +57,7 @@ def what_was_run(data: ReportData, groups: list[Group]) -> str:
     models = series([text(model) for model in dict.fromkeys(group.in_place_of or group.model for group in groups)])
     variants = list(dict.fromkeys(group.variant for group in groups))
     runs = max((len(group.runs) for group in groups), default=0)
-    ended = f" and ended {text(data.finished_at)}" if data.finished_at else ""
+    ended = f" and ended {text(data.finished_at)}" if data.finished_at and data.migrated_from is None else ""
     name, project, session = text(data.experiment.name), text(data.project), text(data.session)
     as_planned = all(record.call and record.read_by == record.model_requested for record in data.records)
     was = "was" if as_planned else "was to be"
@@ -70,8 +70,19 @@ def what_was_run(data: ReportData, groups: list[Group]) -> str:
     )
     rows = [_row(group) for group in groups]
     headings = ["model", "variant", "model that answered", "planned", "scored", "partial", "parked", "pending"]
-    parts = ["## What was run", paragraph, table(headings, rows, left=3), *_parameters(data)]
+    parts = ["## What was run", paragraph, table(headings, rows, left=3), *(_migrated(data) or _parameters(data))]
     return "\n\n".join(parts)
+
+
+def _migrated(data: ReportData) -> list[str]:
+    """Return that the session is of an older layout, and what is therefore not known of it; [] for one of today."""
+    if data.migrated_from is None:
+        return []
+    return [
+        f"The session was migrated from *{text(data.migrated_from)}*, a folder of an older layout; nothing was asked "
+        "anew. Parameters were not recorded there. Models, times, tokens and costs are given as far as it has them: "
+        "`unrecorded/unknown` stands for a model that it does not name, and what is not recorded is no cost of today."
+    ]
 
 
 def _parameters(data: ReportData) -> list[str]:
