@@ -25,7 +25,7 @@ ERASED = "erased"  # the class of what is parked because its text was taken out,
 
 
 class SessionUnreadable(ValueError):
-    """The facts of a session cannot be read, since they are of a newer format or damaged; ``choices`` say what to do."""
+    """The facts of a session are of a newer format, or damaged; ``choices`` say what to do."""
 
     def __init__(self, kind: Literal["newer_format", "unreadable"], what: str, choice: str) -> None:
         super().__init__(f"{what}\n  {choice}")
@@ -132,19 +132,15 @@ class Session:
         name = self.folder.name
         try:
             said = json.loads(self.store.get(layout.SESSION))
-            if said["format"] > FORMAT:
-                by = (said.get("versions") or {}).get("discernus", "a later version")
-                raise SessionUnreadable(
-                    "newer_format",
-                    f"{name} has format {said['format']}, written by Discernus {by}; this version reads up to {FORMAT}",
-                    "go on with the version that wrote it, or a later one",
-                )
-            return SessionFacts.model_validate(said)
-        except SessionUnreadable:
-            raise
+            facts = SessionFacts.model_validate(said) if said["format"] <= FORMAT else None
+            by = said["versions"].get("discernus", "a later version")
         except (NotInStore, ValueError, KeyError, TypeError, AttributeError):
             restore = f"restore {layout.SESSION} from a copy of the session's folder"
             raise SessionUnreadable("unreadable", f"{name}: {layout.SESSION} cannot be read", restore) from None
+        if facts is None:
+            newer = f"{name} has format {said['format']}, written by Discernus {by}; this version reads up to {FORMAT}"
+            raise SessionUnreadable("newer_format", newer, "go on with the version that wrote it, or a later one")
+        return facts
 
     @cached_property
     def definition(self) -> Definition:
