@@ -18,6 +18,7 @@ from cli import (
     migration_commands,
     model_commands,
     package_commands,
+    result_commands,
     review_commands,
     session_commands,
 )
@@ -56,6 +57,7 @@ starter.py models                  which models are well, and their limits
 \b
 A SESSION is session_…, or an experiment for its newest one.
 starter.py resume SESSION          go on, or make a stage anew (--from)
+starter.py results SESSION         its scores as CSV, Parquet, Stata, LaTeX …
 starter.py answers search TEXT     find what models wrote; show it; ask again
 starter.py verify SESSION          prove that nothing was changed
 starter.py audit SESSION           what a reviewer would ask, answered
@@ -84,7 +86,7 @@ app = typer.Typer(
 app.add_typer(model_commands.app, name="models")
 app.add_typer(answer_commands.app, name="answers")
 app.add_typer(framework_commands.app, name="framework")
-for commands in (session_commands, package_commands, review_commands, migration_commands):
+for commands in (session_commands, result_commands, package_commands, review_commands, migration_commands):
     app.add_typer(commands.app)  # without a name its commands stand beside the others
 
 
@@ -336,14 +338,23 @@ def _exit_code(arguments: list[str]) -> int:
         about = f": {refused.filename}" if refused.filename else ""
         advice = "mend that, or choose other folders with --projects-dir and --state-dir"
         return _say(f"{refused.strerror or refused}{about}; {advice}", INFRASTRUCTURE, arguments)
-    except Exception:  # noqa: BLE001  the last resort: a researcher gets a sentence, the traceback goes to a file
+    except Exception as broken:  # noqa: BLE001  the last resort: a sentence is said, the traceback goes to a file
+        from discernus.sessions.examination import SealBroken
+        from discernus.sessions.session import SessionUnreadable
+        from discernus.stages.sealing import CannotSeal
+
+        if isinstance(broken, SessionUnreadable | SealBroken | CannotSeal):
+            return _say(str(broken), INVALID, arguments)
         return _say(_keep_traceback(), INFRASTRUCTURE, arguments)
     return COMPLETE
 
 
 def _say(message: str, code: int, arguments: list[str]) -> int:
     with suppress(OSError):
-        print(message if message.startswith("error: ") else f"error: {message}", file=sys.stderr)  # noqa: T201
+        from cli.tables import wrapped
+
+        said = message if message.startswith("error: ") else f"error: {message}"
+        print(wrapped(said), file=sys.stderr)  # noqa: T201
         if "--json" in arguments:
             print(json.dumps({"event": "end", "status": "error", "exit_code": code, "error": message}))  # noqa: T201
     return code

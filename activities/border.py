@@ -256,7 +256,7 @@ class SealOutcome(Border):
     scored: int
     parked: int
     in_doubt: int
-    cost_usd: float
+    cost_usd: float | None
     unpriced: int
 
 

@@ -41,13 +41,15 @@ from activities.border import (
 from activities.workplace import Workplace, beating
 from discernus.experiments.freezing import SnapshotDamaged
 from discernus.experiments.problems import InvalidDefinition
+from discernus.sessions.examination import SealBroken
 from discernus.sessions.session import Session
 from discernus.stages.calculation import calculate
+from discernus.stages.checkpoints import stands
 from discernus.stages.planning import prices_of, read_plan
 from discernus.stages.preflight import preflight
 from discernus.stages.projection import project_tables
 from discernus.stages.reading import park_unreadable, read_answer
-from discernus.stages.sealing import seal
+from discernus.stages.sealing import CannotSeal, seal
 from discernus.stages.synthesis import synthesise
 
 T = TypeVar("T")
@@ -109,9 +111,7 @@ class Steps:
     @activity.defn(name=CALCULATE)
     async def calculate(self, key: SessionKey) -> None:
         """Compute derived metrics, descriptives and consistency, and write the final tables, unless they stand."""
-        session = self._workplace.session(key)
-        if not session.reached("calculation"):
-            await _beating(lambda: calculate(session))
+        await _beating(lambda: _calculate(self._workplace.session(key)))
 
     @activity.defn(name=SYNTHESISE)
     async def synthesise(self, key: SessionKey) -> None:
@@ -146,6 +146,12 @@ class Steps:
         await asyncio.to_thread(self._workplace.session(note.key).note_limits, shares)
 
 
+def _calculate(session: Session) -> None:
+    """Calculate, unless the tables are there and the scores are those that they were made from."""
+    if not (stands(session, "extraction") and stands(session, "calculation")):
+        calculate(session)
+
+
 def _extract(session: Session, answers: tuple[Answer, ...]) -> Extracts:
     return Extracts(outcomes=tuple(_extract_one(session, answer) for answer in answers))
 
@@ -171,7 +177,7 @@ async def _beating(work: Callable[[], T]) -> T:
             return await asyncio.to_thread(work)
         except OSError:
             raise
-        except (SnapshotDamaged, InvalidDefinition) as damaged:  # no repetition mends it
+        except (SnapshotDamaged, InvalidDefinition, SealBroken, CannotSeal) as damaged:  # no repetition mends it
             raise ApplicationError(str(damaged), type=type(damaged).__name__, non_retryable=True) from None
         except Exception as broken:
             log.exception("step_failed", step=activity.info().activity_type)

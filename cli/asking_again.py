@@ -12,7 +12,7 @@ import typer
 from rich.cells import cell_len
 
 from cli.conversations import conversation_meant, moment, spent
-from cli.display import write
+from cli.display import counted, shortened, write
 from cli.exits import COMPLETE, INFRASTRUCTURE, INTERRUPTED, INVALID, PARTIAL, CommandError, command_name
 from cli.foreseeing import account_of, budgeted
 from cli.marking import fitted, harmless, shown
@@ -25,6 +25,7 @@ from discernus.llm.calls import ModelRequest
 from discernus.llm.catalogue import facts_of
 from discernus.llm.errors import CallFailed
 from discernus.llm.models_file import ModelsFile, ModelsFileInvalid, read_models_file
+from discernus.llm.offline import document_of
 from discernus.logs import log_to
 from discernus.reports.markdown import number, usd
 from discernus.sessions.calls import Calls, NoRoom
@@ -32,6 +33,7 @@ from discernus.sessions.conversations import Conversation
 from discernus.sessions.costs import spent_usd
 from discernus.sessions.opening import HIDDEN
 from discernus.sessions.owners import Owner
+from discernus.sessions.resuming import UNRECORDED
 from discernus.sessions.session import Session
 from discernus.settings import Settings
 from discernus.stages.asking_again import (
@@ -60,6 +62,7 @@ def ask_again(settings: Settings, name: str, call_name: str, *, model: str | Non
         request = request_again(session, conversation, model)
     except CannotAskAgain as refused:
         raise CommandError(f"{refused}", INVALID) from refused
+    _check_model(request, conversation)
     if refusal := why_not(settings, session.definition, models_file, request.model):
         raise CommandError(refusal, INVALID)
     price = price_of(request, conversation, facts_of(request.model, models_file.rules(request.model)))
@@ -77,7 +80,11 @@ def compare(settings: Settings, name: str, call_name: str, *, times: int | None,
     repeats = repeats_of(session, conversation.call)
     wanted = [one for one in repeats if times in (None, one.about.times)]
     if not wanted:
-        what = "was never asked again" if not repeats else f"was asked again {len(repeats)} times, and not {times}"
+        what = (
+            "was never asked again"
+            if not repeats
+            else f"was asked again {counted(len(repeats), 'time')}, and not {times}"
+        )
         advice = f"{command_name()} answers ask-again {session.name} {call_name} says what that costs"
         raise CommandError(f"call {conversation.call.name} {what}; {advice}", INVALID)
     chosen = wanted[-1] if times is not None else next((one for one in reversed(wanted) if one.said), wanted[-1])
@@ -93,6 +100,28 @@ def _models_file(settings: Settings) -> ModelsFile:
         return read_models_file(settings.models_path, required=settings.models_file is not None)
     except ModelsFileInvalid as invalid:
         raise CommandError(str(invalid), INVALID) from invalid
+
+
+def _check_model(request: ModelRequest, conversation: Conversation) -> None:
+    """Refuse a model that the request cannot be put to, before its price is told."""
+    call = conversation.call.name
+    if request.model.startswith(UNRECORDED):
+        raise CommandError(
+            f"which model answered call {call} was not recorded ({request.model}); name one with --model vendor/model",
+            INVALID,
+        )
+    if not request.model.startswith(OFFLINE_PREFIX):
+        return
+    try:
+        document_of(request.messages[-1].content)
+    except ValueError:
+        why = "its prompt does not mark where the text begins and ends"
+    else:
+        dimensions = request.parameters.get("lexicon", {}).get("dimensions", {})
+        if any(scale["markers"] for scale in dimensions.values()):
+            return
+        why = "its framework has no marker phrases to count"
+    raise CommandError(f"{request.model} cannot be asked call {call} again: {why}; name another model", INVALID)
 
 
 def _check_key(settings: Settings, model: str) -> None:
@@ -155,7 +184,7 @@ def _ended(
         repeat = asyncio.run(_put(settings, session, conversation, request))
     except CallFailed as failed:
         raise CommandError(
-            f"{failed.message}; the failure is archived, and the session as it was", INFRASTRUCTURE
+            f"{shortened(failed.message)}; the failure is archived, and the session as it was", INFRASTRUCTURE
         ) from None
     except KeyboardInterrupt:
         kept = f"{command_name()} answers compare {session.name} {conversation.call.name}"

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from cli.display import write
 from cli.exits import COMPLETE, command_name
-from cli.sessions import session_meant
+from cli.sessions import refuse_damaged_inputs, session_meant
 from discernus.sessions import layout
 from discernus.sessions.integrity import Stage
 from discernus.sessions.seals import versions_sealed
@@ -21,6 +21,7 @@ MADE: dict[Stage, str] = {"analysis": "answered", "extraction": "read", "calcula
 def show_checkpoints(settings: Settings, name: str, *, as_json: bool) -> int:
     """List the stages and the seals of a session, as its files tell them."""
     session = session_meant(settings, name)
+    refuse_damaged_inputs(settings, session)
     found, sealed = checkpoints(session), _seals(session)
     if as_json:
         stages = [
@@ -41,7 +42,7 @@ def show_checkpoints(settings: Settings, name: str, *, as_json: bool) -> int:
         return COMPLETE
     write(f"{session.name}: {session.noted_status()[0]}")
     for one in found:
-        write(f"  {one.stage:<12} {_moment(one.completed_at):<20} {_made(one)}")
+        write(f"  {one.stage:<12} {_completed(one, found):<20} {_made(one)}")
     for one_sealed in sealed:
         at, root = datetime.fromisoformat(str(one_sealed["sealed_at"])), str(one_sealed["root_sha256"])
         name = f"seal {one_sealed['version']}"
@@ -55,8 +56,16 @@ def _made(one: Checkpoint) -> str:
     return f"{one.made} of {one.planned} {MADE[one.stage]}"
 
 
-def _moment(at: datetime | None) -> str:
-    return "not complete" if at is None else f"{at:%Y-%m-%d %H:%M:%S}"
+def _completed(one: Checkpoint, found: tuple[Checkpoint, ...]) -> str:
+    """Return when a stage was completed; the earliest sessions have no checkpoint of their extraction."""
+    if one.completed_at is not None:
+        return _moment(one.completed_at)
+    later = found[found.index(one) + 1 :]
+    return "not recorded" if any(stage.completed_at is not None for stage in later) else "not complete"
+
+
+def _moment(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S}"
 
 
 def _seals(session: Session) -> list[dict[str, object]]:

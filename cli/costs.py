@@ -140,7 +140,12 @@ def _literally(name: str) -> str:
 def _nothing(sessions: Sequence[Session], *, ranged: bool) -> str:
     if not sessions:
         return f"no session yet; start one with: {command_name()} EXPERIMENT"
-    return f"no call was paid for{' in that time' if ranged else ''}"
+    migrated = [session for session in sessions if session.facts.migrated_from is not None]
+    if len(migrated) == len(sessions):
+        return "what its calls cost was not recorded: it was migrated from an older layout"
+    those = counted(len(migrated), "migrated session")
+    beside = f"; what the calls of {those} cost was not recorded" if migrated else ""
+    return f"no call was paid for{' in that time' if ranged else ''}{beside}"
 
 
 # for people

@@ -16,6 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from cli.tables import wrapped
 from discernus.sessions.progress import Latest, Standing
 
 PLAIN_INTERVAL_S = 10.0  # a pipe gets a line this often while something changes, and one for each new stage
@@ -55,10 +56,11 @@ def make_display(*, as_json: bool) -> Display:
 
 
 def write(text: str, *, error: bool = False) -> None:
-    """Print a line. Once nobody reads any more (``| head -1``), raise BrokenPipeError, and be silent from then on."""
+    """Print a line, an error in lines of 80 columns. Once nobody reads any more (``| head -1``), raise BrokenPipeError,
+    and be silent from then on."""
     stream = sys.stderr if error else sys.stdout
     try:
-        print(text, file=stream, flush=True)
+        print(wrapped(text) if error else text, file=stream, flush=True)
     except BrokenPipeError:
         silence(stream)
         raise
@@ -119,7 +121,10 @@ def cost(standing: Standing) -> str:
 
 
 def shortened(reason: str) -> str:
-    """Return a failure's message at a length that can be taken in at a glance."""
+    """Return a failure's message at a length that can be taken in at a glance, without a library's traceback."""
+    told, traceback, rest = reason.partition("Traceback (most recent call last)")
+    if traceback:
+        reason = told.strip() or rest.strip().splitlines()[-1]
     return reason if len(reason) <= LONGEST_REASON else f"{reason[:LONGEST_REASON]}…"
 
 
@@ -135,7 +140,7 @@ class PlainLines:
         self._failure_at = float("-inf")
 
     def say(self, text: str, *, error: bool = False) -> None:
-        write(text, error=error)
+        write(wrapped(text), error=error)
 
     def show(self, standing: Standing) -> None:
         left = self._pace.seconds_left(standing)
@@ -202,10 +207,8 @@ class Panel:
         self._began = time.monotonic()
 
     def say(self, text: str, *, error: bool = False) -> None:
-        for line in text.splitlines():
-            # a path or an address is never broken, so that it can be copied; everything else wraps between words
-            unbreakable = any(len(word) > self._console.width for word in line.split())
-            self._console.print(Text(line, style="red" if error else ""), soft_wrap=unbreakable)
+        for line in wrapped(text, self._console.width).splitlines():
+            self._console.print(Text(line, style="red" if error else ""), soft_wrap=True)
 
     def show(self, standing: Standing) -> None:
         if self._live is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict
+from glob import escape
 from pathlib import Path
 from textwrap import wrap
 
@@ -14,14 +15,16 @@ from cli.foreseeing import foresee
 from cli.preparing import prepare
 from cli.sessions import find as find  # the commands that look at an experiment find it here
 from cli.sessions import session_meant, sessions_named
-from cli.tables import WIDTH
+from cli.tables import WIDTH, wrapped
 from discernus.experiments.definition import Definition, read_definition
 from discernus.experiments.location import project_of
 from discernus.experiments.problems import InvalidDefinition, Problem
 from discernus.sessions import layout
+from discernus.sessions.costs import sessions_of
 from discernus.sessions.opening import HIDDEN
 from discernus.sessions.owners import Onlooker, is_held
 from discernus.sessions.progress import ProgressReader, Standing
+from discernus.sessions.resuming import why_unreadable
 from discernus.sessions.session import Session
 from discernus.settings import Settings
 from discernus.stages.estimate import sentence as projection
@@ -91,16 +94,23 @@ def describe(definition: Definition, folder: Path) -> str:
 
 
 def status(settings: Settings, name: str | None, *, as_json: bool) -> int:
-    """List the sessions of an experiment, or of all, as their stores tell them."""
+    """List the sessions of an experiment, of a project, or of all, as their stores tell them."""
+    sessions = _sessions_of(settings, name)
+    unreadable = [conflict for session in sessions if (conflict := why_unreadable(session)) is not None]
     found = [
-        (session, ProgressReader(session, _onlooker(settings)).read()) for session in sessions_named(settings, name)
+        (session, ProgressReader(session, _onlooker(settings)).read())
+        for session in sessions
+        if why_unreadable(session) is None
     ]
+    for conflict in unreadable:
+        write(wrapped("; ".join([conflict.what, *conflict.choices])), error=True)
     if as_json:
         for session, standing in found:
             write(json.dumps({"session": session.name, **_facts(session, standing)}, ensure_ascii=False))
         return COMPLETE
-    if not found:
+    if not sessions:
         write(f"no session yet; start one with: {command_name()} {name or 'EXPERIMENT'}")
+    if not found:
         return COMPLETE
     above = ""
     lines = _status_lines(found)
@@ -120,6 +130,14 @@ def status(settings: Settings, name: str | None, *, as_json: bool) -> int:
     else:
         write(f"go on with the last one, or look on: {command_name()} [watch] {newest.facts.experiment}")
     return COMPLETE
+
+
+def _sessions_of(settings: Settings, name: str | None) -> list[Session]:
+    """Return the sessions that a name means, a project's too; an experiment of the same name goes first."""
+    is_project = name is not None and "/" not in name and (settings.projects_dir / name / "experiments").is_dir()
+    if name is None or not is_project or any(settings.projects_dir.glob(f"*/experiments/{escape(name)}")):
+        return sessions_named(settings, name)
+    return sessions_of(settings.projects_dir, name)
 
 
 def _indented(text: str) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from textwrap import wrap
 
 from cli.display import counted, write
 from cli.exits import COMPLETE, INVALID, PARTIAL, CommandError, command_name
 from cli.tables import WIDTH
-from discernus.migration.account import Account, SessionLine, as_json_line
+from discernus.migration.account import Account, SessionLine, as_json_line, further
 from discernus.migration.migrate import NotMigratable, migrate, report_path
 from discernus.migration.writing import MigrationConflict
 from discernus.settings import Settings
@@ -32,16 +33,29 @@ def migrate_command(settings: Settings, path: Path, project: str, *, dry_run: bo
         _show(account, dry_run=dry_run)
         if not dry_run:
             write(f"\nreport: {report_path(settings.projects_dir, project, path)}")
-            write(f"sessions: {command_name()} status")
+            for line in _next(account, project):
+                write(line)
     return COMPLETE if account.balanced else PARTIAL
 
 
+def _next(account: Account, project: str) -> list[str]:
+    """Return what to look at next: the sessions, else the definitions that no session ran."""
+    if account.sessions:
+        return [f"sessions: {command_name()} status {project}"]
+    return [f"definition: {command_name()} validate {project}/{name}" for name in account.frameworks]
+
+
 def _show(account: Account, *, dry_run: bool) -> None:
-    verb = "would become" if dry_run else "became"
     counts = account.counts
-    write(f"{account.source} {verb} project {account.project}")
-    taken = counts["files read"]
-    write(f"  files     {counts['files']}: {taken} read, {len(account.verbatim)} kept verbatim")
+    if dry_run or account.changed:
+        write(f"{account.source} {'would become' if dry_run else 'became'} project {account.project}")
+    else:
+        write(f"nothing changed: {account.source} is project {account.project} already")
+    unread = counts["files"] - counts["files read"]
+    rest = f", {unread} not" if unread else ""
+    inside = f", {counts['files in calls']} as calls and texts" if counts["files in calls"] else ""
+    kept = f"{len(account.verbatim)} kept verbatim{inside}"
+    write(f"  files     {counts['files']}: {counts['files read']} read{rest}; {kept}")
     twice = counts["duplicate answers"]
     also = f", {twice} of them twice" if twice else ""
     write(f"  answers   {counts['answers']}{also}: {account.answers_out} archived")
@@ -60,6 +74,9 @@ def _show(account: Account, *, dry_run: bool) -> None:
         if lost:
             write(f"\nnot translated of {experiment}:")
             _items(lost)
+    if account.further:
+        write(f"\n{counted(len(account.further), 'further framework')}, which no experiment names:")
+        _items([f"{one.name}: {further(one)}{_not_translated(one.lost)}" for one in account.further])
     remarks = [f"{one.place}: {one.what}: {one.reason}" for one in account.remarks]
     if remarks:
         write(f"\nnot understood, or not taken over as it stood ({len(remarks)}):")
@@ -71,6 +88,10 @@ def _show(account: Account, *, dry_run: bool) -> None:
         _items(account.refused)
     if not account.balanced:
         write("\nit does not add up: not all that went in came out")
+
+
+def _not_translated(lost: Sequence[str]) -> str:
+    return f"; {counted(len(lost), 'thing')} not translated, listed in the report" if lost else ""
 
 
 def _session(one: SessionLine) -> None:

@@ -13,7 +13,8 @@ import typer
 
 from cli.display import counted, write
 from cli.exits import COMPLETE, INVALID, PARTIAL, CommandError, command_name
-from cli.sessions import session_meant
+from cli.remote import refuse_at_work
+from cli.sessions import session_meant, session_to_change
 from cli.tables import WIDTH, Column, table
 from discernus.packages.bag import PackageDamaged, opened
 from discernus.packages.erasure import CannotErase, Elsewhere, Erased, document_of, elsewhere, erase, is_erased
@@ -45,7 +46,7 @@ def export_package(
     session = session_meant(settings, name)
     try:
         named = tuple(read_author(author) for author in authors)
-        made = export(session, Wanted(to, without_texts, named, Licences(*licences)))
+        made = export(session, Wanted(to, without_texts, named, Licences(*licences), settings.signing_key))
     except (CannotExport, CannotWithhold, ValueError) as refused:
         raise CommandError(str(refused), INVALID) from refused
     if as_json:
@@ -172,13 +173,14 @@ def _verdict(differences: int) -> str:
 
 def erase_document(settings: Settings, name: str, document: str, *, reason: str, yes: bool, as_json: bool) -> int:
     """Erase a document's text from a session once a person has agreed, and name the other copies."""
-    session = session_meant(settings, name)
+    session = session_to_change(settings, name)
     session = Session(session.folder, settings.mirror_dir)
     try:
         meant = document_of(session, document)
         others = elsewhere(session, meant)
         if is_erased(session, meant):
             raise CannotErase(f"the text of '{document}' was erased from {session.name} before")
+        refuse_at_work(settings, session)
         _agree(session, document, yes=yes)
         erased = erase(session, meant, reason, settings.signing_key)
     except (CannotErase, CannotWithhold) as refused:

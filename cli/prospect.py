@@ -7,40 +7,48 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from cli.display import counted, write
-from cli.exits import COMPLETE, INVALID, CommandError
+from cli.exits import COMPLETE, INVALID, PARTIAL, CommandError
 from cli.foreseeing import foresee
 from cli.preparing import prepare_again
 from cli.sessions import session_meant
-from cli.state import changes, explained, stops, tries_parked
+from cli.state import asks, changes, explained, stops, tries_parked
 from discernus.sessions.integrity import Stage
 from discernus.sessions.opening import HIDDEN, state_of
 from discernus.sessions.owners import Onlooker
 from discernus.sessions.resuming import Conflict, conflicts
 from discernus.sessions.session import Session
 from discernus.settings import Settings
+from discernus.stages.anew import makes_tables
 from discernus.stages.checkpoints import Prospect, prospect
 from discernus.stages.estimate import Estimate, sentence
 
+AMISS = ("settings", "damaged_answer", "missing_answer", "tampered")  # what somebody should look at, going on or not
+
 
 def tell(settings: Settings, name: str, *, stage: Stage | None, as_json: bool) -> int:
-    """Say what ``resume`` would do, and do nothing; return INVALID where something is in the way."""
+    """Say what ``resume`` would do, and do nothing; return INVALID where something is in the way, PARTIAL where
+    something else is not as it was."""
     session = Session(session_meant(settings, name).folder, settings.mirror_dir)
     found = conflicts(session, Onlooker(settings.projects_dir / HIDDEN / "owners"))
     if any(one.kind == "inputs" for one in found):  # then nothing can be said of the plan
         raise CommandError("\n".join(explained(found)), INVALID)
     state = state_of(session)
-    looked = prospect(session, stage, try_parked=tries_parked(stage, state))
-    estimate = _estimate(settings, session, looked)
+    looked = prospect(session, stage, try_parked=tries_parked(stage, state), asking=asks(stage))
+    nobody = any(one.kind == "nobody_to_ask" for one in found)
+    estimate = None if nobody else _estimate(settings, session, looked)
     changed = changes(settings, session)
     stopped = any(stops(one, stage) for one in found)
-    code = INVALID if stopped else COMPLETE
+    code = INVALID if stopped else PARTIAL if any(one.kind in AMISS for one in found) else COMPLETE
     if as_json:
         write(json.dumps(_facts(session, state, stage, looked, estimate, changed, found), ensure_ascii=False))
         return code
     write(f"{session.name}: {state}")
     for line in _done(session, state, stage, looked):
         write(f"  {line}")
-    write(sentence(estimate) if estimate is not None else "projected cost: nothing: no model need be asked")
+    if estimate is not None:
+        write(sentence(estimate))
+    elif not looked.to_ask:
+        write("projected cost: nothing: no model need be asked")
     for line in changed:
         write(line)
     for line in explained(found):
@@ -64,12 +72,15 @@ def _done(session: Session, state: str, stage: Stage | None, looked: Prospect) -
     if looked.parked:
         again = f", {looked.tried_again} of them tried again" if looked.tried_again else ", left as they are"
         lines.append(f"parked: {looked.parked}{again}")
-    lines.append(f"to ask: {counted(len(looked.to_ask), 'analysis')}")
+    unanswered = session.facts.analyses - looked.answered
+    left = f"; {unanswered} without an answer stay so, for --from {stage} asks nobody" if unanswered else ""
+    lines.append(f"to ask: {counted(len(looked.to_ask), 'analysis')}{left if not asks(stage) else ''}")
     lines.append(f"to read: {counted(looked.to_read, 'analysis')}")
     if looked.anew:
         kept = f"; those that seal {looked.version} covers are kept with it" if looked.version else ""
         lines.append(f"made anew: {counted(len(looked.anew), 'file')}{kept}")
-    lines.append(f"then: {'report' if stage == 'synthesis' else 'tables, report'} and seal")
+    tables = stage is None or makes_tables(session, stage)
+    lines.append(f"then: {'tables, report' if tables else 'report'} and seal")
     return lines
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,19 +14,22 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.border import SealOutcome
 from cli.callers import ready_caller, require_keys, require_proxy
-from cli.choosing import OnChanges, choose, meant
+from cli.choosing import OnChanges, choose, finished, meant
 from cli.display import Display, counted
 from cli.ending import end
 from cli.exits import INFRASTRUCTURE, CommandError
 from cli.foreseeing import Budgeted, budgeted, foresee
 from cli.preparing import Prepared, prepare, prepare_again
+from cli.remote import is_at_work
+from cli.sessions import refuse_copy
+from cli.signing import sign_seal
 from cli.stopping import listen
 from discernus.experiments.definition import Definition
 from discernus.experiments.experiment import OFFLINE_PREFIX
 from discernus.logs import log_to
 from discernus.sessions import layout
 from discernus.sessions.calls import no_room
-from discernus.sessions.opening import HIDDEN, StoreDamaged, find_session, store_id
+from discernus.sessions.opening import HIDDEN, StoreDamaged, store_id
 from discernus.sessions.owners import Lock, Owner, is_held
 from discernus.sessions.progress import ProgressReader
 from discernus.sessions.session import Session
@@ -96,10 +99,15 @@ async def run(settings: Settings, folder: Path, definition: Definition, display:
     stop = asyncio.Event()
     listen(stop, display)
     anew = wanted.new or wanted.extends is not None
+    if wanted.extends is not None:
+        refuse_copy(settings, wanted.extends)
     if not anew:
-        finished = _finished(settings, folder, definition, overridden=wanted.overridden)
-        if finished is not None:
-            return end(ProgressReader(finished).read(), finished, display, already=True)
+        done = finished(
+            settings, folder, definition, display, overridden=wanted.overridden, on_changes=wanted.on_changes
+        )
+        if done is not None:
+            sign_seal(settings, done, display)
+            return end(ProgressReader(done).read(), done, display, already=True)
     going_on = meant(settings, folder, definition, new=anew, overridden=wanted.overridden, on_changes=wanted.on_changes)
     prepared = prepare(settings, definition) if going_on is None else prepare_again(settings, going_on)
     require_proxy(settings, prepared.models)
@@ -120,6 +128,7 @@ async def run(settings: Settings, folder: Path, definition: Definition, display:
                 overridden=wanted.overridden,
                 on_changes=wanted.on_changes,
                 extends=wanted.extends,
+                at_work=going_on is not None and await is_at_work(settings, going_on),
             )
         except StoreDamaged as damaged:
             raise CommandError(str(damaged), INFRASTRUCTURE) from damaged
@@ -133,10 +142,19 @@ async def run(settings: Settings, folder: Path, definition: Definition, display:
         return await (_run_remote(this) if caller is None else _run_embedded(this, caller))
 
 
-async def go_on(settings: Settings, session: Session, prepared: Prepared, display: Display, *, afresh: bool) -> int:
+async def go_on(
+    settings: Settings,
+    session: Session,
+    prepared: Prepared,
+    display: Display,
+    taking_up: Callable[[], None],
+    *,
+    afresh: bool,
+) -> int:
     """Carry a session on to its end, or to where it is stopped; return the exit code.
 
-    ``afresh`` leaves aside what a server knows of it: parts of it are made anew.
+    ``taking_up`` takes apart what is made anew, once all is there that going on needs. ``afresh`` leaves aside what a
+    server knows of the session.
     """
     stop = asyncio.Event()
     listen(stop, display)
@@ -145,6 +163,7 @@ async def go_on(settings: Settings, session: Session, prepared: Prepared, displa
         caller = None
         if settings.temporal is None:
             caller = await ready_caller(settings, session.definition, prepared.models, display, stack)
+        taking_up()
         this = _at_work(settings, session, prepared, display, stop, stack, afresh=afresh)
         return await (_run_remote(this) if caller is None else _run_embedded(this, caller))
 
@@ -164,12 +183,6 @@ def _at_work(
     owner = stack.enter_context(Owner(settings.projects_dir / HIDDEN / "owners"))
     reader = ProgressReader(session, owner)
     return Run(settings, session, prepared, budgeted(settings, session), reader, display, stop, afresh)
-
-
-def _finished(settings: Settings, folder: Path, definition: Definition, *, overridden: bool) -> Session | None:
-    """Return the session that is meant if it is complete and its files are the same: then nothing need be started."""
-    choice = find_session(settings.projects_dir, folder, definition, same_plan=overridden)
-    return choice.session if choice is not None and choice.state == "complete" and not choice.changes else None
 
 
 def _accept_versions(session: Session, display: Display) -> None:

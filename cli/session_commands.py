@@ -40,6 +40,10 @@ is kept under the number of the seal that covers it.
 --from extraction    read scores out of the answers again, then all below
 --from calculation   compute metrics and tables again, then all below
 --from synthesis     write report and pages again
+
+\b
+Models are asked without --from and with --from analysis. The others make do
+with the answers there are: what has none is a gap, until a resume asks.
 """
 
 CHECKPOINTS = """\

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from cli.exits import INVALID, CommandError, command_name
+from cli.state import explained
 from discernus.experiments.location import ExperimentNotFound, find_experiment
 from discernus.sessions import layout
-from discernus.sessions.opening import sessions_folder, sessions_in
-from discernus.sessions.resuming import why_unreadable
+from discernus.sessions.opening import HIDDEN, home_of, sessions_folder, sessions_in
+from discernus.sessions.owners import Onlooker
+from discernus.sessions.resuming import conflicts, why_unreadable
 from discernus.sessions.session import Session
 from discernus.settings import Settings
 
@@ -31,6 +33,35 @@ def session_meant(settings: Settings, name: str) -> Session:
     if unreadable is not None:
         raise CommandError("\n".join([unreadable.what, *(f"  {choice}" for choice in unreadable.choices)]), INVALID)
     return sessions[-1]
+
+
+def session_to_change(settings: Settings, name: str) -> Session:
+    """Return the session of a name as ``session_meant`` does, if it is no copy. Raises CommandError."""
+    session = session_meant(settings, name)
+    refuse_copy(settings, session)
+    return session
+
+
+def refuse_copy(settings: Settings, session: Session) -> None:
+    """Raise CommandError for a session that does not lie where its facts say.
+
+    Whoever works on it finds it by them: one folder would be changed here, and another one worked on there.
+    """
+    home = home_of(settings.projects_dir, session.facts)
+    if session.folder.resolve() != home.resolve():
+        raise CommandError(
+            f"'{session.folder}' is a copy: {session.name} belongs in '{home}'. A copy can be verified and looked at, "
+            "and nothing else: put it there if it is to be worked on, or give --projects-dir",
+            INVALID,
+        )
+
+
+def refuse_damaged_inputs(settings: Settings, session: Session) -> None:
+    """Raise CommandError, with the choices, for a session whose frozen inputs are not what was frozen."""
+    found = conflicts(session, Onlooker(settings.projects_dir / HIDDEN / "owners"))
+    damaged = [one for one in found if one.kind == "inputs"]
+    if damaged:
+        raise CommandError("\n".join(explained(damaged)), INVALID)
 
 
 def sessions_named(settings: Settings, name: str | None) -> list[Session]:

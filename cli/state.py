@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from textwrap import wrap
 
 from cli.exits import command_name
-from cli.tables import WIDTH, wrapped
+from cli.tables import wrapped
 from discernus.experiments import freezing
 from discernus.experiments.definition import read_definition
 from discernus.experiments.problems import InvalidDefinition
-from discernus.sessions.integrity import Stage
-from discernus.sessions.resuming import Conflict
+from discernus.sessions.integrity import Stage, stage_of
+from discernus.sessions.resuming import Conflict, how_to_extend
 from discernus.sessions.session import Session
 from discernus.sessions.settings_snapshot import (
     SettingsSnapshot,
@@ -21,6 +20,7 @@ from discernus.sessions.settings_snapshot import (
     take_snapshot,
 )
 from discernus.settings import Settings
+from discernus.stages.checkpoints import from_stage_on
 
 MOST_NAMED = 8  # conflicts of a kind; the others are counted
 
@@ -32,35 +32,32 @@ def explained(found: Sequence[Conflict]) -> list[str]:
         alike = [one for one in found if one.kind == kind]
         for one in alike[:MOST_NAMED]:
             lines.append(wrapped(one.what))
-            lines += [_choice(choice) for choice in one.choices]
+            lines += [wrapped(f"  - {choice}") for choice in one.choices]
         if len(alike) > MOST_NAMED:
             lines.append(f"and {len(alike) - MOST_NAMED} more like it")
     return lines
-
-
-def _choice(text: str) -> str:
-    return "\n".join(
-        wrap(
-            text,
-            WIDTH,
-            initial_indent="  - ",
-            subsequent_indent="    ",
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-    )
 
 
 def stops(conflict: Conflict, stage: Stage | None) -> bool:
     """Return whether the conflict is in the way; who goes back must be alone, and must not lose what was read."""
     if conflict.stops:
         return True
+    if conflict.kind == "nobody_to_ask":
+        return asks(stage)
+    if conflict.kind == "tampered":  # what rests on it would be sealed anew, as if it were true
+        anew = from_stage_on(stage or "calculation")
+        return any((of := stage_of(name)) is not None and of not in anew for name in conflict.files)
     lost = conflict.kind in ("damaged_answer", "missing_answer")
     return (conflict.kind == "owned" and stage is not None) or (lost and stage in ("analysis", "extraction"))
 
 
+def asks(stage: Stage | None) -> bool:
+    """Return whether models are asked for what is missing; what begins at a later stage makes do with what is there."""
+    return stage in (None, "analysis")
+
+
 def tries_parked(stage: Stage | None, state: str) -> bool:
-    """Return whether what is parked is tried afresh; what begins at a later stage makes do with what is there."""
+    """Return whether what is parked is tried afresh."""
     return stage == "analysis" or (stage is None and state == "partial")
 
 
@@ -79,7 +76,7 @@ def changes(settings: Settings, session: Session) -> list[str]:
     else:
         edited = freezing.differences(frozen, definition)
     if edited:
-        anew = f"{command_name()} run {session.facts.experiment} --extend {session.facts.session}"
+        anew = f"{command_name()} {how_to_extend(session)}"
         edited = (*edited, f"it goes on with the files as they were; {anew} opens one with those as they are")
     return [wrapped(f"changed since: {line}") for line in (*changed_settings(settings, session), *edited)]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -18,6 +19,14 @@ from cli.exits import INVALID, CommandError
 GAP = 2  # columns between two of a table
 WIDTH = 80  # columns, whatever the terminal: what is shown fits a pipe and a letter as well
 FORMATS = ("table", "csv", "json")
+LABELLED = 2  # words of a line that only names a place, "report: /…", and is clearest as it is
+_GLUE = "\x00"  # stands for a space that no line ends at
+# a command with its options, their values and what is plainly no word of a sentence; or a quoted path
+_WHOLE = re.compile(
+    r"(?:starter\.py|discernus) (?:(?:answers|models|framework) )?\S+"
+    r"(?: (?:--[\w-]+(?: (?:'[^'\n]*'|[^\s'-]\S*))?|'[^'\n]*'|[A-Z]{2,}\b\S*|[^\s']*[\d_/]\S*))*"
+    r"|(?<!\w)'[^'\n]*/[^'\n]*'(?!\w)"
+)
 
 
 @dataclass(frozen=True)
@@ -105,9 +114,30 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 
-def wrapped(text: str) -> str:
-    """Return a sentence in lines of at most 80 characters, its words whole: a path or an address can be copied."""
-    return "\n".join(wrap(text, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
+def wrapped(text: str, width: int = WIDTH) -> str:
+    """Return sentences in lines of at most 80 characters, a line's own indentation kept, and deeper in its rest.
+
+    Words, quoted paths and commands stay whole, so that they can be copied; one that is longer has a line of its own.
+    """
+    return "\n".join(_wrapped_line(line, width) for line in text.split("\n"))
+
+
+def _wrapped_line(line: str, width: int) -> str:
+    if len(line) <= width:
+        return line
+    indent = " " * (len(line) - len(line.lstrip(" ")))
+    glued = _WHOLE.sub(lambda found: found[0].replace(" ", _GLUE), line.strip())
+    if len(glued.split()) <= LABELLED:
+        return line
+    broken = wrap(
+        glued,
+        width,
+        initial_indent=indent,
+        subsequent_indent=f"{indent}  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return "\n".join(broken).replace(_GLUE, " ")
 
 
 def _with_whole_names(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:

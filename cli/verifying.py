@@ -106,7 +106,7 @@ def _lines(found: Verification, *, demanded: bool) -> Iterator[str]:
 
 def _verdict(found: Verification) -> str:
     what = f"the package of {found.name}" if found.packaged else found.name
-    if {one.kind for one in found.findings} in ({"unsigned"}, {"wrong_key"}):
+    if found.findings and all(one.kind in ("unsigned", "wrong_key") for one in found.findings):
         return f"NOT PROVED: {what}: nothing is altered, and the given key has not signed it"
     if not found.intact:
         return f"NOT INTACT: {what}: {counted(len(found.findings), 'finding')}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from cli import asking_again as command
 from cli.asking_again import ask_again, compare
 from cli.exits import INFRASTRUCTURE, INTERRUPTED, INVALID, CommandError
 from discernus.llm import gateway
-from discernus.llm.calls import ModelAnswer, ModelRequest
+from discernus.llm.calls import Message, ModelAnswer, ModelRequest
 from discernus.llm.catalogue import count_tokens, facts_of, prompt_tokens
 from discernus.llm.errors import CallFailed
 from discernus.llm.models_file import ModelRules, Price
@@ -332,6 +333,54 @@ def test_what_cannot_be_asked_is_refused(tmp_path: Path, wire: Wire, wanted: dic
         ask_again(prepared(one), "speeches", call, model=model, yes=True, as_json=False)
     assert refused.value.code == INVALID
     assert wire.model.asked == []
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("offline/lexicon", "does not mark where the text begins"),
+        (None, r"was not recorded \(unrecorded/unknown\); name one with --model"),
+    ],
+)
+def test_what_an_older_layout_left_is_refused_before_a_price_is_told(
+    tmp_path: Path, wire: Wire, capsys: pytest.CaptureFixture[str], model: str | None, said: str
+) -> None:
+    one = asyncio.run(sealed(tmp_path, models=["unrecorded/unknown"]))
+    request = json.loads(one.session.store.get(Call(1).request))
+    text = b"Nobody marked where this text begins."
+    request["messages"] = [{"role": "user", "content_sha256": sha256(text).hexdigest()}]
+    one.session.store.put(layout.message(sha256(text).hexdigest()), text)
+    one.session.store.put(Call(1).request, json.dumps(request).encode())
+    with pytest.raises(CommandError, match=said) as refused:
+        ask_again(prepared(one), "speeches", "1", model=model, yes=True, as_json=False)
+    assert refused.value.code == INVALID
+    assert "costs" not in capsys.readouterr().out
+    assert wire.model.asked == []
+
+
+def test_a_framework_without_markers_is_nothing_to_count_by(tmp_path: Path, wire: Wire) -> None:
+    one = asyncio.run(sealed(tmp_path))
+    framework = one.session.definition.framework
+    bare = tuple(dimension.model_copy(update={"markers": ()}) for dimension in framework.dimensions)
+    request = ModelRequest(
+        model="offline/lexicon",
+        messages=(Message(role="user", content="BEGIN T\nA text.\nEND T"),),
+        parameters={"lexicon": {"dimensions": {one.name: {"markers": list(one.markers)} for one in bare}}},
+        timeout_s=1,
+    )
+    conversation = read_conversation(one.session.archive, Call(1))
+    with pytest.raises(CommandError, match="no marker phrases"):
+        command._check_model(request, conversation)
+
+
+def test_no_traceback_of_a_library_is_shown(tmp_path: Path, wire: Wire) -> None:
+    one = asyncio.run(sealed(tmp_path))
+    message = "model 'openai/scribe' broke\nTraceback (most recent call last):\n  File \"x.py\", line 1\nValueError: x"
+    wire.model.says = [CallFailed("server_error", message)]
+    with pytest.raises(CommandError, match="broke; the failure is archived") as failed:
+        ask_again(prepared(one), "speeches", "1", model=None, yes=True, as_json=False)
+    assert "Traceback" not in str(failed.value)
+    assert "x.py" not in str(failed.value)
 
 
 def test_a_failed_call_is_told_and_leaves_everything_as_it_was(tmp_path: Path, wire: Wire) -> None:

@@ -13,7 +13,7 @@ import pytest
 from discernus.experiments.plan import Analysis
 from discernus.sessions import layout
 from discernus.sessions.calls import Calls
-from discernus.sessions.integrity import Stage
+from discernus.sessions.integrity import TABLES, Stage
 from discernus.sessions.opening import state_of
 from discernus.sessions.owners import Owner
 from discernus.sessions.seals import versions_sealed
@@ -115,8 +115,9 @@ def test_going_back_takes_away_what_later_stages_wrote_and_touches_no_answer(sea
 
 def test_what_a_seal_covers_is_kept_under_its_number(sealed: Session) -> None:
     record = json.loads(sealed.store.get(layout.seal(1)))
+    tables = sum(sealed.store.exists(name) for name in TABLES)
     gone = go_back(sealed, "extraction")
-    assert len(gone) == 4 + 4 + 5  # analyses read, tables and logs, the report and its pages
+    assert len(gone) == 4 + tables + 6  # analyses read, tables and logs, the report, its page and the pages
     for name in gone:
         assert sha256(sealed.store.get(layout.superseded(1, name))).hexdigest() == record["files"][name]
 
@@ -145,11 +146,11 @@ def test_a_crash_half_way_leaves_a_session_that_goes_back_again(
     removed: list[str] = []
     remove = type(sealed.store).remove
 
-    def dying(store: object, name: str) -> None:
+    def dying(store: object, name: str, **how: bool) -> None:
         if len(removed) == 6:
             raise KeyboardInterrupt
         removed.append(name)
-        remove(store, name)  # type: ignore[arg-type]
+        remove(store, name, **how)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patched:
         patched.setattr(type(sealed.store), "remove", dying)

@@ -100,7 +100,7 @@ extraction_model: gemini/gemini-2.5-flash
 synthesis_model: default
 hypotheses: ["It thunders.", {name: calm, text: "It is calm."}, {H9: "It rains."}]
 statistical_plan:
-  - {hypothesis: H1, test: welch, variables: [storm_score, balance], grouping_variable: group}
+  - {hypothesis: H1, test: welch, variables: [storm_score, balance], grouping_variable: group, expect: sea > land}
 budget_usd: 2.5
 concurrency: 4
 pin_versions: true
@@ -193,11 +193,11 @@ def test_the_published_experiment_runs_unchanged_with_warnings(shared: Path) -> 
     assert [each.untestable for each in experiment.hypotheses] == [
         "'cff_cohesion_index' is defined neither by the framework nor by the corpus",
         "no test in the statistical plan refers to it",
-        None,
+        "the plan names no threshold to judge the coefficient's interval by",
     ]
     assert {warning.severity for warning in definition.warnings} == {"warning"}
     assert [(warning.file, warning.line) for warning in definition.warnings] == [
-        ("experiment_3/experiment.md", line) for line in (1, 3, 24, 54, 84)
+        ("experiment_3/experiment.md", line) for line in (1, 3, 24, 54, 61, 84)
     ]
     assert "did you mean 'full_cohesion_index'?" in definition.warnings[3].cure
 
@@ -334,7 +334,7 @@ def test_what_the_current_form_refuses_the_older_form_warns_of(tmp_path: Path) -
     settings = (
         "workflow: []\nruns: 3\nhypotheses:\n  H1: It thunders.\n  H2: Said so.\n  H3: It is calm.\n"
         "statistical_plan:\n  - test: {hypothesis_ref: H1, params: {data_source: strom_score}}\n"
-        "  - test: {hypothesis_ref: H3, params: {data_sources: [calm_score], grouping_variable: mood}}\n"
+        "  - test: {hypothesis_ref: H3, params: {method: icc, data_sources: [calm_score], threshold: 0.7}}\n"
         "framework_file: ./lost.md"
     )
     definition = read_definition(experiment_in(tmp_path / "older", with_settings(settings, OLDER)))
@@ -506,7 +506,7 @@ def test_a_change_of_who_may_answer_and_who_may_see_the_texts_is_put_in_words(tm
     assert differences(frozen, read_definition(folder)) == ()
     after = (
         "models: [gemini/gemini-2.5-flash, e/f]\nparameters: {a/b: {seed: 2}}\n"
-        "fallback_models: [a/b, c/d]\nallow_substitution: true\npin_versions: true\n"
+        "fallback_models: [a/b, c/d]\nallow_substitution: true\npin_versions: true\nblind: true\n"
         "synthesis_model: default\ndata_policy: {vendors: [], regions: [eu]}"
     )
     (folder / "experiment.md").write_text(with_settings(after))
@@ -518,6 +518,7 @@ def test_a_change_of_who_may_answer_and_who_may_see_the_texts_is_put_in_words(tm
         "synthesis_model: not set → default",
         "allow_substitution: false → true",
         "pin_versions: false → true",
+        "blind: false → true",
         "data_policy, vendors: [gemini] → []",
         "data_policy, regions: not set → [eu]",
         "data_policy, retention: none → not set",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import json
 from pathlib import Path
 
@@ -217,3 +218,44 @@ def test_the_mirror_gets_what_is_taken_over(tmp_path: Path) -> None:
     assert target.archive.mirror is not None
     for name in (Call(1).response, Call(1).metadata, Call(1).request):
         assert target.archive.mirror.get(name) == target.store.get(name)
+
+
+def test_the_report_names_where_its_answers_were_given_when_and_what_they_cost_there(tmp_path: Path) -> None:
+    projects = tmp_path / "projects"
+    folder = made(projects)
+    source = sealed(projects, folder)
+    target = opened(projects, folder, extends=source)
+    answer_all(target, Model())
+    close(target)
+    report = target.store.get(layout.REPORT).decode()
+    paid = add_up(paid_calls(source).values()).spent_usd
+    assert paid > 0
+    assert f"4 answers from session *{source.facts.session}*, given on" in report
+    assert f"they cost {paid:.4f} USD there" in report
+    assert "Not every answer was given in this session" not in source.store.get(layout.REPORT).decode()
+
+
+def test_a_mirror_that_cannot_be_written_keeps_no_session_from_being_opened(tmp_path: Path) -> None:
+    projects = tmp_path / "projects"
+    folder = made(projects, runs=1)
+    (tmp_path / "mirror").write_text("a file, and no folder")
+    target = opened(projects, folder, extends=sealed(projects, folder), mirror=tmp_path / "mirror")
+    assert len(answered_calls(target)) == 2
+
+
+def test_the_tables_say_whose_answers_were_taken_over_and_that_they_cost_nothing_here(tmp_path: Path) -> None:
+    projects = tmp_path / "projects"
+    folder = made(projects, runs=1)
+    source = sealed(projects, folder)
+    text = folder / "corpus/address-00002.txt"
+    text.write_text(text.read_text() + "\nAnd one more sentence.")
+    target = opened(projects, folder, extends=source)
+    answer_all(target, Model())
+    close(target)
+    rows = list(csv.DictReader(target.store.get(layout.RESULTS).decode().splitlines()))
+    origin = f"{source.facts.session}/001"
+    assert [(row["reused_from"], row["cost_usd"]) for row in rows] == [(origin, "0.0"), ("", "0.01")]
+    calls = [json.loads(line) for line in target.store.get(layout.CALL_LOG).splitlines()]
+    assert [(call["reused_from"], call["cost_usd"]) for call in calls] == [(origin, 0), (None, 0.01)]
+    [there, _] = csv.DictReader(source.store.get(layout.RESULTS).decode().splitlines())
+    assert (there["reused_from"], there["cost_usd"]) == ("", "0.01")

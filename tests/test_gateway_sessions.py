@@ -529,7 +529,7 @@ def test_while_it_is_left_alone_the_run_says_what_it_waits_for(scenes: Scenes) -
     lost = scenes["model lost"].result()
     assert lost.first["reason"].startswith("3 failures in a row, the last: connection_error")
     assert lost.standing["waiting_for"].startswith(f"{SCRIBE} is left alone for a while: 3 failures in a row")
-    assert f"waiting: {SCRIBE} is left alone for a while" in lost.output
+    assert f"waiting: {SCRIBE} is left alone for a while" in " ".join(lost.output.split())
 
 
 def test_after_it_has_recovered_its_history_is_kept_and_the_report_tells_of_it(scenes: Scenes) -> None:

@@ -21,6 +21,7 @@ from discernus.sessions import layout
 from discernus.sessions.costs import models_of, onlooker, session_costs, sessions_of, spent_usd
 from discernus.sessions.layout import Call
 from discernus.sessions.opening import find_session, open_session
+from discernus.sessions.project_chronolog import read_project_events
 from discernus.sessions.session import Session
 from discernus.sessions.verification import verify
 from starter import app
@@ -236,7 +237,54 @@ def test_times_without_a_zone_are_marked_where_nothing_tells_it(old: Old) -> Non
     assert found is not None
     assert found[0].archived_at.isoformat() == "2025-07-12T12:55:48.100000+00:00"
     assert "zone_not_recorded" in found[0].marks
+    answered = {row["answered_at"] for row in scores_of(old.session("session_20250712_125417")) if row["answer_file"]}
+    assert "2025-07-12T12:55:48.100" in answered  # no offset: it is no universal time
     assert any("zone was not recorded" in note for one in account.sessions for note in one.notes)
+    report = old.session("session_20250712_125417").store.get(layout.REPORT).decode()
+    assert "The session began 2025-07-12T12:54:17 by its author's clock, whose zone was not recorded." in report
+    assert "(UTC)" not in report.partition("## What was run")[2].partition("## Summary")[0]
+
+
+def log_without_zone(root: Path, stamp: str) -> None:
+    """Write a log of one answer whose clock's zone it does not tell, beside those that are there."""
+    said = {"timestamp": f"{stamp}.5", "speaker": "moderator_agent", "message": "It rains.", "metadata": {}}
+    began = stamp.replace("-", "").replace(":", "").replace("T", "_")
+    write(root, {f"conversations/conversation_{began}_a1b2c3d4.jsonl": lines([said])})
+
+
+def test_a_log_without_a_zone_goes_by_what_others_of_its_folder_prove_for_those_days(old: Old) -> None:
+    old_layouts.conversation(old.root)
+    log_without_zone(old.root, "2025-07-13T08:00:00")
+    log_without_zone(old.root, "2025-08-30T08:00:00")
+    account = old.migrate()
+    near, far = old.session("session_20250713_080000"), old.session("session_20250830_080000")
+    assert near.facts.created_at.isoformat() == "2025-07-13T12:00:00.500000+00:00"
+    assert (near.facts.clock, far.facts.clock) == ("utc", "zone_not_recorded")
+    assert far.facts.created_at.isoformat() == "2025-08-30T08:00:00.500000+00:00"
+    marks = [found[0].marks for one in (near, far) if (found := one.archive.look_up(Call(5, "synthesis")))]
+    assert ["zone_by_other_logs" in marks[0], "zone_not_recorded" in marks[1]] == [True, True]
+    (note,) = [one.notes for one in account.sessions if one.name == near.facts.session]
+    assert any("UTC-4" in line for line in note)
+
+
+def test_a_time_that_nobody_recorded_is_given_nowhere(old: Old) -> None:
+    old_layouts.numbered(old.root)
+    old.migrate()
+    session = old.session("session_20250722_092412")
+    calls = [json.loads(line) for line in session.store.get(layout.CALL_LOG).splitlines()]
+    assert [(one["timestamp"], "time_not_recorded" in one["marks"]) for one in calls] == [(None, True)] * 4
+    assert {row["answered_at"] for row in scores_of(session)} == {""}
+
+
+def test_a_session_that_began_at_no_recorded_time_is_said_to(old: Old) -> None:
+    agent = {"agent_id": "analysis_agent_1", "corpus_file": "north_speech.txt", "raw_response": in_json()}
+    write(old.root, {"experiment.md": DEFINITION, "framework.md": FRAMEWORK, "state.json": json.dumps(agent)})
+    old.migrate()
+    (session,) = sessions_of(old.projects, "weather_today")
+    assert session.facts.clock == "time_not_recorded"
+    report = session.store.get(layout.REPORT).decode()
+    assert "When the session began was not recorded." in report
+    assert "1970" not in report
 
 
 def test_an_event_and_its_echo_are_told_apart_from_answers(old: Old) -> None:
@@ -433,6 +481,75 @@ def test_saved_states_give_back_answers_and_tell_what_an_archive_does_not(old: O
     assert account.balanced
 
 
+def test_runs_that_were_counted_off_are_marked_and_told_from_recorded_ones(old: Old) -> None:
+    old_layouts.numbered(old.root)
+    old.migrate()
+    counted = old.session("session_20250722_092412")
+    assert all("run_counted_off" in row["marks"] for row in scores_of(counted))
+    report = counted.store.get(layout.REPORT).decode()
+    assert "Of 4 answers no run was recorded" in report
+    assert "run_counted_off" in counted.store.get(layout.DICTIONARY).decode()
+
+
+def test_runs_that_were_recorded_are_not_called_counted_off(old: Old) -> None:
+    old_layouts.chronolog(old.root)
+    old.migrate()
+    session = old.session("session_20250715_082543")
+    assert not any("run_counted_off" in row["marks"] for row in scores_of(session) if row["run"] != "3")
+    assert "no run was recorded" not in session.store.get(layout.REPORT).decode()
+
+
+def test_a_command_under_an_id_of_its_own_is_joined_to_the_session_that_it_began(old: Old) -> None:
+    old_layouts.numbered(old.root)
+    command = {"command": "cli.py execute experiment.md"}
+    began = event("WORKFLOW_EXECUTION_STARTED", "session_20250722_092412", {}, at="2025-07-22T13:24:12.5Z")
+    long_before = event("PROJECT_INITIALIZATION", "project_2025-07-22_09-23-50", command, at="2025-07-22T13:23:50Z")
+    just_before = event("PROJECT_INITIALIZATION", "project_2025-07-22_09-24-11", command, at="2025-07-22T13:24:11Z")
+    write(old.root, {"PROJECT_CHRONOLOG_weather.jsonl": lines([long_before, just_before, began])})
+    account = old.migrate()
+    assert [one.id for one in account.mentions] == ["project_2025-07-22_09-23-50"]
+    (line,) = account.sessions
+    note = "begun by the command of project_2025-07-22_09-24-11 (PROJECT_CHRONOLOG_weather.jsonl:2)"
+    assert note in line.notes
+
+
+def test_what_was_read_and_what_is_kept_are_counted_apart(old: Old) -> None:
+    old_layouts.conversation(old.root)
+    code, output = said(old, str(old.root), "--to", "weather_today")
+    assert code == 0
+    assert "files     7: 5 read, 2 not; 7 kept verbatim" in output
+
+
+def test_frameworks_that_no_experiment_names_come_into_todays_form_where_they_can(old: Old) -> None:
+    old_layouts.definitions_only(old.root)
+    readable = json.dumps(
+        {
+            "name": "hail",
+            "version": "1",
+            "analysis_variants": {"default": {"analysis_prompt": "Score hail."}},
+            "dimensions": {"hail": {"scale": [0, 1]}},
+            "output_contract": {"schema": {"hail_score": "number"}},
+        }
+    )
+    files: dict[str, str | bytes] = {
+        "frameworks/core/hail.md": f"# Hail\n\n```json\n{readable}\n```\n",
+        "frameworks/broken.md": '# Broken\n\n```json\n{"analysis_variants": \n```\n',
+        "frameworks/README.md": "Frameworks lie here.\n",
+    }
+    write(old.root, files)
+    account = old.migrate()
+    project = old.projects / "weather_today"
+    assert (project / "frameworks/core/hail.md").read_text() == files["frameworks/core/hail.md"]
+    assert not (project / "frameworks/broken.md").exists()
+    found = {one.name: one for one in account.further}
+    assert set(found) == {"frameworks/core/hail.md", "frameworks/broken.md"}
+    assert "refuses it" in found["frameworks/broken.md"].origin
+    assert account.balanced
+    before = contents(old.projects)
+    assert not old.migrate().changed
+    assert contents(old.projects) == before
+
+
 def test_definitions_alone_become_an_experiment_that_can_run(old: Old) -> None:
     old_layouts.definitions_only(old.root)
     account = old.migrate()
@@ -482,7 +599,8 @@ def test_a_framework_keeps_the_formulas_that_can_be_read_and_lists_the_others(ol
 
 def test_a_test_of_the_plan_that_names_what_nobody_defines_is_listed(old: Old) -> None:
     old_layouts.definitions_only(old.root)
-    plan = "statistical_plan:\n  - {hypothesis: H, variable: storm}\n  - {hypothesis: H, variable: hail}\n"
+    tests = "".join(f"  - {{hypothesis: H, test: run_noise, variable: {one}}}\n" for one in ("storm", "hail"))
+    plan = f"statistical_plan:\n{tests}"
     write(old.root, {"experiment.md": DEFINITION.replace("workflow:", f"{plan}workflow:")})
     account = old.migrate()
     experiment = read_definition(old.projects / "weather_today/experiments/old_weather").experiment
@@ -543,8 +661,31 @@ def test_a_source_that_has_changed_since_is_refused_and_nothing_overwritten(old:
 def test_an_experiment_of_somebody_else_is_not_written_into(old: Old) -> None:
     old_layouts.definitions_only(old.root)
     write(old.projects / "weather_today/experiments/old_weather", {"experiment.md": "---\nformat: 1\n---\n"})
+    (old.projects / "weather_today/migration").mkdir()
     with pytest.raises(NotMigratable, match="another project"):
         old.migrate()
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_project_that_was_never_migrated_to_is_refused_and_not_touched(old: Old, dry_run: bool) -> None:
+    old_layouts.definitions_only(old.root)
+    write(old.projects / "weather_today/experiments/mine", {"experiment.md": "---\nformat: 1\n---\n"})
+    before = contents(old.projects)
+    with pytest.raises(NotMigratable, match="never migrated to"):
+        old.migrate(dry_run=dry_run)
+    assert contents(old.projects) == before
+
+
+def test_a_second_source_goes_into_a_project_of_an_earlier_migration(old: Old, tmp_path: Path) -> None:
+    old_layouts.definitions_only(old.root)
+    old.migrate()
+    other = tmp_path / "old_climate"
+    old_layouts.definitions_only(other)
+    assert migrate(other, old.projects, "weather_today").balanced
+    assert {path.name for path in (old.projects / "weather_today/experiments").iterdir()} == {
+        "old_weather",
+        "old_climate",
+    }
 
 
 def test_what_the_author_changed_afterwards_stays(old: Old) -> None:
@@ -568,6 +709,7 @@ def test_other_bytes_in_the_way_are_not_overwritten(old: Old) -> None:
     old_layouts.numbered(old.root)
     session = old.projects / "weather_today/experiments/weather/sessions/session_20250722_092412"
     write(session, {"llm_archive/response_001.txt": "something else"})
+    (old.projects / "weather_today/migration").mkdir()
     account = old.migrate()
     assert "not as this source has it" in account.refused[0]
     assert (session / "llm_archive/response_001.txt").read_text() == "something else"
@@ -604,6 +746,51 @@ def test_the_command_says_what_became_of_everything_in_eighty_columns(old: Old) 
     assert "4 of 6 analyses, 3 with scores; 1 failure" in output
     report = f"report: {old.projects}"
     assert [line for line in output.splitlines() if len(line) > 80 and not line.startswith(report)] == []
+
+
+def test_the_command_given_again_says_that_nothing_changed(old: Old) -> None:
+    old_layouts.chronolog(old.root)
+    _, first = said(old, str(old.root), "--to", "weather_today")
+    _, again = said(old, str(old.root), "--to", "weather_today")
+    assert first.startswith("old_weather became project weather_today\n")
+    assert again.startswith("nothing changed: old_weather is project weather_today already\n")
+    assert again.rstrip().endswith("status weather_today")
+
+
+def test_definitions_without_a_session_are_to_be_validated_and_not_looked_at_as_sessions(old: Old) -> None:
+    old_layouts.definitions_only(old.root)
+    _, output = said(old, str(old.root), "--to", "weather_today")
+    assert output.rstrip().endswith("validate weather_today/old_weather")
+
+
+def test_what_could_not_be_taken_over_is_listed_as_it_would_be_written_in_json(old: Old) -> None:
+    old_layouts.conversation(old.root)
+    _, output = said(old, str(old.root), "--to", "weather_today", "--dry-run")
+    assert '[{"agent": "AnalysisAgent"}]' in " ".join(output.split())
+    assert "None" not in output
+
+
+def test_status_and_cost_take_the_projects_name_and_say_that_no_cost_was_recorded(old: Old) -> None:
+    old_layouts.chronolog(old.root)
+    old.migrate()
+    where = ["--projects-dir", str(old.projects)]
+    status = CliRunner().invoke(app, ["status", "weather_today", *where])
+    assert (status.exit_code, "session_20250715_082543" in status.output) == (0, True)
+    cost = CliRunner().invoke(app, ["cost", "weather_today", *where])
+    assert "was not recorded" in cost.output
+    assert "no call was paid for" not in cost.output
+
+
+def test_a_seal_claims_no_cost_that_was_not_recorded_and_tells_given_up_from_never_asked(old: Old) -> None:
+    old_layouts.numbered(old.root, answered=3)
+    old.migrate()
+    session = old.session("session_20250722_092412")
+    seal = json.loads(session.store.get(layout.seal(1)))
+    assert (seal["cost_usd"], seal["parked"], seal["gaps"]["not_analysed"]) == (None, 0, [4])
+    events = [one for one in read_project_events(old.projects, "weather_today") if one.event == "session_finished"]
+    told = [(one.facts["cost_usd"], one.facts["parked"], one.facts["not_analysed"]) for one in events]
+    assert told == [(None, 0, 1)]
+    assert not verify(session.folder).findings
 
 
 def test_the_command_tells_programs_the_same(old: Old) -> None:
@@ -652,7 +839,11 @@ class TestSamples:
         assert {one.id: sum(one.events.values()) for one in ecf.mentions if one.id in events} == {
             name: count for name, count in events.items() if name not in {one.name for one in ecf.sessions}
         }
-        assert len(ecf.mentions) == 10  # of twelve, two have their answers here
+        begun = [one for one in ecf.mentions if one.begun_by is not None]
+        assert len(ecf.mentions) == 6  # of twelve, two have their answers here, and four are commands that began one
+        assert len(begun) == 2
+        (began,) = [one.began_at for one in soar.sessions if one.name == "session_20250712_063226"]
+        assert str(began).startswith("2025-07-12T10:32:26")  # the logs beside it prove UTC-4
         assert soar.balanced
         assert ecf.balanced
 

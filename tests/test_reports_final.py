@@ -98,6 +98,11 @@ def section(report: str, heading: str) -> str:
     ]
 
 
+def table_with(text: str, heading: str) -> str:
+    """Return the first table that has the heading among those of its columns."""
+    return next(part for part in text.split("\n\n") if part.startswith("|") and heading in part.splitlines()[0])
+
+
 def cells(text: str, first: str) -> list[str]:
     (line,) = [line for line in text.splitlines() if re.match(rf"\| {first} +\|", line)]
     return [cell.strip() for cell in line.strip("|").split("|")]
@@ -217,11 +222,14 @@ def test_a_session_without_gaps_or_doubt_says_so() -> None:
 def test_consistency_of_a_model_is_called_neither_accuracy_nor_intercoder_reliability() -> None:
     report = final_report(data())
     consistency = section(report, "Run-to-run consistency")
-    # fear: rows (.2, .8) and (.4, 1.0): both runs order and space the documents alike
-    assert cells(consistency, "fear")[:5] == ["fear", "1.000", "2", "1", "2"]
+    # fear: rows (.2, .8) and (.4, 1.0): both runs order and space the documents alike, on levels of their own
+    assert cells(table_with(consistency, "incomplete"), "fear")[:5] == ["fear", "1.000†", "2", "1", "2"]
+    assert cells(table_with(consistency, "ICC(1,k)"), "fear")[:3] == ["fear", "2", "-0.636†"]
     assert "neither accuracy nor intercoder reliability" in consistency
-    assert "- hope: undefined, since the documents do not differ in their sums over runs." in consistency
-    assert "fewer than 20 complete documents" in consistency
+    assert "- hope (Cronbach's alpha): undefined, since the documents do not differ in their sums over runs." in (
+        consistency
+    )
+    assert "† **Warning:** figures from fewer than 20 documents" in consistency
     assert "stability" not in report
 
 
@@ -242,9 +250,9 @@ def test_runs_answered_by_two_models_are_not_passed_off_as_one() -> None:
     assert "answered by vendor/model-1 and vendor/model-2" in consistency
 
 
-def test_hypotheses_are_stated_and_never_judged() -> None:
+def test_hypotheses_without_a_test_are_stated_and_never_judged() -> None:
     hypotheses = section(final_report(data()), "Hypotheses")
-    assert "**H1**: More hope than fear.\n  *tests are not part of this version.*" in hypotheses
+    assert "**H1**: More hope than fear.\n  *not testable: no test in the statistical plan refers to it.*" in hypotheses
     assert "*not testable: 'zeal' is defined nowhere.*" in hypotheses
 
 
@@ -346,3 +354,12 @@ def test_the_baseline_over_whole_texts_stands_beside_the_resampled_scores() -> N
     table = shown.split("\n## ")[0]
     assert "0.125" in table
     assert "–" in table
+
+
+def test_prose_answers_are_not_said_to_quote_nothing() -> None:
+    prose = tuple(
+        record.model_copy(update={"evidence": {}, "route": "outline"}) for record in records("vendor/model-1")
+    )
+    section = final_report(data(records=prose)).partition("\n## Evidence\n")[2].partition("\n## ")[0]
+    assert "Evidence is not read from prose answers: 6 of 6 answers are prose under labels" in section
+    assert "No evidence was quoted" not in section

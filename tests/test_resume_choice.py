@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from benchmarks.make_experiment import make_experiment
-from cli.choosing import Chosen, choose, meant
+from cli.choosing import Chosen, choose, finished, meant
 from cli.preparing import prepare
 from discernus.experiments.definition import read_definition
 from discernus.sessions import layout
@@ -68,6 +68,44 @@ def test_changed_files_are_told_and_the_option_says_which_are_meant(researcher: 
     assert other.fresh
     assert other.session.facts.analyses == 4
     assert Session(first.folder).facts.analyses == 2
+
+
+def completes(researcher: Researcher) -> Session:
+    """Have the experiment's session answered, read and sealed."""
+    session = researcher.chooses().session
+    answer_all(session, Model())
+    close(session)
+    researcher.edits()
+    return session
+
+
+def test_a_complete_session_is_what_snapshot_means_and_nothing_is_opened(researcher: Researcher) -> None:
+    session = completes(researcher)
+    chosen = researcher.chooses(on_changes="snapshot")
+    assert (chosen.session.folder, chosen.complete, chosen.fresh) == (session.folder, True, False)
+    assert "  runs_per_model: 1 → 2" in researcher.said
+    told = Said()
+    settings = Settings(projects_dir=researcher.projects)
+    done = finished(
+        settings,
+        researcher.folder,
+        read_definition(researcher.folder),
+        told,
+        overridden=False,
+        on_changes="snapshot",
+    )
+    assert done is not None
+    assert done.folder == session.folder
+    assert "  runs_per_model: 1 → 2" in told.lines
+
+
+def test_where_another_is_opened_it_is_said_what_extending_would_take_over(researcher: Researcher) -> None:
+    session = completes(researcher)
+    chosen = researcher.chooses()
+    assert chosen.fresh
+    said = " ".join(researcher.said)
+    assert "2 of 4 analyses are answered there, and would be taken over by:" in said
+    assert f"run bench/speeches --extend {session.name}" in said
 
 
 def test_where_nothing_has_changed_the_option_opens_nothing(researcher: Researcher) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.running import HIDDEN, callers, count, kill_9, ledger, server_pid, wait_until
-from tests.studies import Study
+from tests.studies import PARTIAL, Study
 
 MODEL = "openai/scribe"
 RESPONSES = "llm_archive/response_*.txt"
@@ -61,7 +61,7 @@ def test_from_its_answers_alone_a_session_is_made_anew(tmp_path: Path) -> None:
         assert all(stage["completed_at"] for stage in stages["stages"] if stage["stage"] != "extraction")
 
 
-def test_a_session_that_was_left_is_made_anew_from_a_stage_and_goes_on_to_its_end(tmp_path: Path) -> None:
+def test_a_session_that_was_left_is_made_anew_from_what_it_has_and_then_goes_on_to_its_end(tmp_path: Path) -> None:
     with Study(tmp_path, documents=12, runs=1, models=[MODEL], concurrency=2, vendor={"latency_s": 0.3}) as study:
         starter = study.start("speeches")
         wait_until(lambda: count(study.session, "extracted/extracted_*.json") >= 4, "four are read")
@@ -69,8 +69,11 @@ def test_a_session_that_was_left_is_made_anew_from_a_stage_and_goes_on_to_its_en
         assert starter.wait() == 130, starter.output
         read = count(study.session, "extracted/extracted_*.json")
         assert read < 12
-        # its workflow is still open, and believes that these are read
-        study.run("resume", "speeches", "--from", "extraction")
+        # its workflow is still open, and believes that it is at work
+        answered = count(study.session, RESPONSES)
+        study.run("resume", "speeches", "--from", "extraction", code=PARTIAL)
+        assert (count(study.session, RESPONSES), count(study.session, "extracted/extracted_*.json")) == (answered,) * 2
+        study.run("resume", "speeches")
         assert count(study.session, "extracted/extracted_*.json") == 12
         found = ledger(study.session, study.vendor).check()
         assert set(found.requests.values()) == {1}

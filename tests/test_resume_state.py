@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cli.checkpoints import show_checkpoints
-from cli.exits import CommandError
+from cli.exits import INVALID, PARTIAL, CommandError
 from cli.prospect import tell
+from cli.resuming import resume
 from cli.sessions import session_meant, sessions_named
 from discernus.sessions import layout
 from discernus.sessions.archive import Intent
 from discernus.sessions.layout import Call
+from discernus.sessions.opening import state_of
 from discernus.sessions.owners import Lock, Onlooker, Owner
 from discernus.sessions.resuming import Conflict, conflicts, why_unreadable
 from discernus.sessions.session import Session
@@ -25,6 +29,7 @@ from discernus.sessions.settings_snapshot import (
     write_snapshot,
 )
 from discernus.settings import Settings
+from discernus.stages.checkpoints import from_stage_on, products
 from tests.stand_ins import Model, opened, question
 from tests.test_checkpoints import answer_all, close
 
@@ -61,7 +66,7 @@ def test_a_frozen_file_that_is_gone_or_another_stops_it(session: Session, file: 
     (one,) = found(session)
     assert (one.kind, one.stops) == ("inputs", True)
     assert file in one.what
-    assert one.choices[-1].endswith(f"run speeches --extend {session.facts.session}")
+    assert one.choices[-1].endswith(f"run {NAME} --extend {session.name}")
 
 
 def test_an_answer_that_was_altered_is_named_and_the_mirror_offers_its_copy(session: Session, tmp_path: Path) -> None:
@@ -94,6 +99,7 @@ def test_who_holds_it_and_who_waits_for_an_answer_count_as_at_work(session: Sess
     assert [one.kind for one in found(session)] == ["owned"]
     lock.release()
     assert found(session) == ()
+    session.note_status("running", "")
     with Owner(session.folder.parents[4] / ".discernus/owners") as owner:
         intent = session.archive.claim(Call(1, ask=1), question(), "key", owner)
         (one,) = found(session)
@@ -101,6 +107,69 @@ def test_who_holds_it_and_who_waits_for_an_answer_count_as_at_work(session: Sess
         late = intent.model_copy(update={"deadline": intent.sent_at})
         session.store.put(Call(1, ask=1).intent(1), Intent.model_validate(late).model_dump_json().encode())
         assert found(session) == ()
+
+
+@pytest.mark.parametrize(
+    ("file", "stage", "code"),
+    [
+        (layout.extracted(1), "calculation", INVALID),
+        (layout.extracted(1), None, INVALID),
+        (layout.extracted(1), "extraction", PARTIAL),
+        (Call(1).metadata, "extraction", INVALID),
+        (Call(1).request, "synthesis", INVALID),
+        (layout.RESULTS, "calculation", PARTIAL),
+        (layout.RESULTS, "synthesis", INVALID),
+        (layout.REPORT, "synthesis", PARTIAL),
+        (layout.CHRONOLOG, "synthesis", PARTIAL),
+    ],
+)
+def test_a_file_that_was_altered_since_is_named_and_nothing_that_rests_on_it_is_made(
+    session: Session, file: str, stage: Any, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = session.folder / file
+    was = path.read_bytes()
+    path.write_bytes(was.replace(b'"actor"', b'"Actor"') if file == layout.CHRONOLOG else was + b" ")
+    assert tell(settings_of(session), session.name, stage=stage, as_json=False) == code
+    said = capsys.readouterr().out
+    assert f"not as it was when the session was sealed: {file}" in " ".join(said.split())
+    assert f"starter.py verify {session.name}" in said
+    if code == INVALID:
+        with pytest.raises(CommandError, match="not as it was"):
+            resume(settings_of(session), session.name, stage=stage, as_json=False)
+
+
+def test_every_altered_file_is_counted_and_a_copy_elsewhere_goes_by_its_folder(
+    session: Session, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(session.folder, copy)
+    altered = [Call(1).response, Call(2).metadata, layout.extracted(1), layout.RESULTS, layout.REPORT, layout.page(2)]
+    for name in altered:
+        (copy / name).write_bytes((copy / name).read_bytes() + b" ")
+    assert tell(settings_of(session), str(copy), stage="synthesis", as_json=True) == INVALID
+    told = json.loads(capsys.readouterr().out)["conflicts"]
+    assert {name for one in told for name in one["files"]} >= set(altered)
+    assert any(choice.endswith(f"verify {copy}") for one in told for choice in one["choices"])
+
+
+def test_an_analysis_of_a_model_that_was_not_recorded_is_asked_of_nobody(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = opened(tmp_path, models=["unrecorded/unknown"])
+    answer_all(session, Model(), range(1, 2))
+    close(session)
+    session = Session(session.folder)
+    assert tell(settings_of(session), session.name, stage=None, as_json=False) == INVALID
+    said = " ".join(capsys.readouterr().out.split())
+    assert "1 analysis has no answer, and nobody can be asked for one" in said
+    assert "projected cost" not in said
+    assert f"resume {session.name} --from calculation" in said
+    with pytest.raises(CommandError, match=r"unrecorded/unknown") as refused:
+        resume(settings_of(session), session.name, stage="analysis", as_json=False)
+    assert refused.value.code == INVALID
+    assert state_of(session) == "partial"
+    for stage in ("extraction", "calculation", "synthesis"):
+        assert resume(settings_of(session), session.name, stage=stage, as_json=False) == PARTIAL
 
 
 def test_a_newer_format_and_facts_that_cannot_be_read_are_told_apart(session: Session) -> None:
@@ -205,11 +274,12 @@ def test_a_dry_run_says_what_would_be_done_in_80_columns_and_does_nothing(
     before = {path: path.read_bytes() for path in session.folder.rglob("*") if path.is_file()}
     assert tell(settings_of(session), session.name, stage="extraction", as_json=False) == 0
     said = capsys.readouterr().out.splitlines()
+    made = sum(len(products(session, stage)) for stage in from_stage_on("extraction"))
     assert said[1:] == [
         "  there: 2 of 2 analyses answered, which nobody pays for again",
         "  to ask: 0 analyses",
         "  to read: 2 analyses",
-        "  made anew: 9 files; those that seal 1 covers are kept with it",
+        f"  made anew: {made} files; those that seal 1 covers are kept with it",
         "  then: tables, report and seal",
         "projected cost: nothing: no model need be asked",
         "nothing has been done (--dry-run)",
@@ -222,14 +292,14 @@ def test_what_is_in_the_way_is_shown_with_its_choices_and_an_exit_code(
 ) -> None:
     response = session.folder / Call(2).response
     response.write_bytes(response.read_bytes() + b" ")
-    assert tell(settings_of(session), session.name, stage="synthesis", as_json=False) == 0
+    assert tell(settings_of(session), session.name, stage="synthesis", as_json=False) == PARTIAL
     assert tell(settings_of(session), session.name, stage="extraction", as_json=True) == 2
     assert tell(settings_of(session), session.name, stage="extraction", as_json=False) == 2
     said = capsys.readouterr().out
     assert f"  - restore {Call(2).response}" in said
     assert "that is in the way: nothing would be done" in said
     shown = [line for line in said.splitlines() if not line.startswith("{")]
-    assert max(map(len, shown)) <= 80
+    assert all(len(line) <= 80 or line.strip().startswith("starter.py") for line in shown)
     (told,) = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
     assert [one["kind"] for one in told["conflicts"]] == ["damaged_answer"]
 

@@ -28,7 +28,7 @@ from discernus.sessions.integrity import LINED, Covered, cover, is_covered
 from discernus.sessions.layout import Call
 from discernus.sessions.owners import Owner
 from discernus.sessions.project_chronolog import project_chronolog
-from discernus.sessions.redaction import Redacted, Redaction, record_redaction
+from discernus.sessions.redaction import Kind, Redacted, Redaction, record_redaction
 from discernus.sessions.seals import newest_seal, read_seal, status_of
 from discernus.sessions.session import Session
 from discernus.sessions.signing import fingerprint, read_public_key
@@ -276,7 +276,7 @@ def test_an_answer_rewritten_with_its_metadata_is_given_away_by_the_chronolog(tm
     digest = sha256(text).hexdigest()
     for name in (Call(1).metadata, layout.extracted(1)):
         rewrite(session.folder / name, lambda said: said.update(response_sha256=digest))
-    assert found(session.folder) == {Call(1).response: "altered"}
+    assert found(session.folder) == {Call(1).response: "altered", layout.extracted(1): "altered"}
 
 
 def test_a_metadata_whose_attempt_was_cut_off_misses_no_answer(tmp_path: Path) -> None:
@@ -327,8 +327,8 @@ def test_every_stage_lists_what_it_left(tmp_path: Path) -> None:
         listed[stage] = set(files)
     assert {Call(1).request, Call(1).response, Call(1).metadata, Call(2).error(1)} <= listed["analysis"]
     assert layout.extracted(1) in listed["extraction"]
-    tables = {layout.RESULTS, layout.DICTIONARY, layout.CALL_LOG, layout.EXTRACTION_LOG}
-    assert listed["calculation"] == tables
+    reports = {layout.RESULTS, layout.DICTIONARY, layout.EVIDENCE, layout.CONSISTENCY}
+    assert listed["calculation"] == {*reports, layout.CALL_LOG, layout.EXTRACTION_LOG}
     assert {layout.REPORT, layout.page(1)} <= listed["synthesis"]
     assert all(not one & other for one in listed.values() for other in listed.values() if one is not other)
 
@@ -402,14 +402,14 @@ def test_a_key_that_has_gone_by_the_end_leaves_a_seal_without_signature(tmp_path
 # redactions
 
 
-def redacted(session: Session, name: str, now: bytes | None) -> None:
+def redacted(session: Session, name: str, now: bytes | None, kind: Kind = "erasure") -> None:
     """Take a text out as a record says."""
     before = sha256(session.store.get(name)).hexdigest()
     after = None if now is None else sha256(now).hexdigest()
     record_redaction(
         session.store,
         Redaction(
-            kind="erasure",
+            kind=kind,
             at=datetime.now(UTC),
             reason="a request",
             documents=("one",),
@@ -451,7 +451,7 @@ def packed(tmp_path: Path, session: Session, withheld: str | None = None) -> Pat
     package = tmp_path / "package"
     copy = shutil.copytree(session.folder, package / "session")
     if withheld is not None:
-        redacted(Session(copy), withheld, b"withheld")
+        redacted(Session(copy), withheld, b"withheld", "withholding")
     bagit.make_bag(str(package), {"Contact-Name": "Ada"}, checksums=["sha256"])
     return package
 

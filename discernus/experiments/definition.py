@@ -16,7 +16,8 @@ from discernus.experiments.framework_reading import holds_framework
 from discernus.experiments.location import EXPERIMENT_FILE, project_folder
 from discernus.experiments.plan import Analysis, make_plan
 from discernus.experiments.problems import InvalidDefinition, Problem, did_you_mean, has_errors
-from discernus.experiments.testability import judged, tests_of, undefined_names
+from discernus.experiments.statistical_plan import tests_of
+from discernus.experiments.testability import flaws, judged
 
 
 @dataclass(frozen=True)
@@ -63,12 +64,11 @@ def read_definition(
     if reading.experiment is None or framework is None or has_errors(problems):
         raise InvalidDefinition(_in_order(problems))
     tests = tests_of(reading.experiment.statistical_plan)
-    columns = _columns(corpus)
     located = {
         "framework_file": _relative(framework_path, folder),
         "corpus": _relative(corpus_path, folder),
         "variants": _variants(reading, framework),
-        "hypotheses": judged(reading.experiment.hypotheses, tests, undefined_names(tests, framework, columns)),
+        "hypotheses": judged(reading.experiment.hypotheses, tests, flaws(tests, framework, corpus.documents)),
     }
     experiment = reading.experiment.model_copy(update=located)
     return Definition(experiment, framework, corpus.documents, corpus.texts, _in_order(problems))
@@ -163,22 +163,18 @@ def _check_variants(reading: ExperimentReading, framework: Framework) -> None:
 
 
 def _check_plan(reading: ExperimentReading, framework: Framework, corpus: Corpus) -> None:
-    """Report what the statistical plan names and nobody defines: an error in the current form."""
+    """Report what the statistical plan cannot mean: an error in the current form."""
     if reading.experiment is None:
         return
     names = [hypothesis.name for hypothesis in reading.experiment.hypotheses]
     tests = tests_of(reading.experiment.statistical_plan)
-    for each in undefined_names(tests, framework, _columns(corpus)):
-        reading.odd(["statistical_plan", each.index], each.what, each.cure)
+    for each in flaws(tests, framework, corpus.documents):
+        (reading.odd if each.of == "result" else reading.warn)(["statistical_plan", each.index], each.what, each.cure)
     for test in tests:
         for name in test.hypotheses:
             if name not in names:
                 cure = did_you_mean(name, names, f"the hypotheses are {', '.join(names) or 'none'}")
                 reading.odd(["statistical_plan", test.index], f"there is no hypothesis '{name}'", cure)
-
-
-def _columns(corpus: Corpus) -> list[str]:
-    return list(dict.fromkeys(column for document in corpus.documents for column in document.metadata))
 
 
 def _is_inside(path: Path, folder: Path) -> bool:

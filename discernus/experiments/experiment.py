@@ -74,6 +74,7 @@ class Experiment(BaseModel):
     budget_usd: float | None = None
     concurrency: int | None = None
     pin_versions: bool = False  # a change of the answering model's version pauses the session
+    blind: bool = False  # nothing that tells whose a text is may reach a model: no file name, no speaker's name
     data_policy: DataPolicy | None = None
     text: str
     sha256: str

@@ -44,6 +44,7 @@ KEYS = (
     "budget_usd",
     "concurrency",
     "pin_versions",
+    "blind",
     "data_policy",
 )
 OLDER_KEYS = {"workflow", "definition_of_success", "name", "description", "hypothesis", "validation", "num_runs"}
@@ -92,6 +93,7 @@ def parse_experiment(data: bytes, name: str, file: str, overrides: Overrides | N
         "budget_usd": read_amount(reading, "budget_usd"),
         "concurrency": read_count(reading, "concurrency", reading.overrides.concurrency),
         "pin_versions": read_flag(reading, "pin_versions"),
+        "blind": read_flag(reading, "blind"),
         "data_policy": read_policy(reading),
     }
     if not has_errors(reading.problems.found):

@@ -86,6 +86,12 @@ def taken_out_of(definition: Definition) -> frozenset[str]:
     return frozenset(one.id for one in definition.documents if texts.get(one.id) == taken_out(one.sha256))
 
 
+def texts_at_hand(definition: Definition) -> dict[str, str]:
+    """Return the texts that are still there, by their ids; what stands in the place of one taken out is none."""
+    gone = taken_out_of(definition)
+    return {one.id: definition.texts[one.id] for one in definition.documents if one.id not in gone}
+
+
 def differences(frozen: Definition, live: Definition) -> tuple[str, ...]:
     """Return in words what has changed since the freezing, empty if nothing that matters for the results has."""
     lines = []
@@ -191,7 +197,7 @@ def _changed_settings(frozen: Experiment, live: Experiment) -> list[str]:
         stood_in, stands_in = (", ".join(each.fallback_models.get(model, ())) for each in (frozen, live))
         if model in frozen.models and stood_in != stands_in:
             lines.append(f"fallbacks of model '{model}': {stood_in or 'none'} → {stands_in or 'none'}")
-    for key in ("extraction_model", "synthesis_model", "allow_substitution", "pin_versions"):
+    for key in ("extraction_model", "synthesis_model", "allow_substitution", "pin_versions", "blind"):
         old, new = (_as_written(getattr(each, key)) for each in (frozen, live))
         if old != new:
             lines.append(f"{key}: {old} → {new}")

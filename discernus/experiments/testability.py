@@ -1,124 +1,259 @@
-"""Whether a hypothesis can be tested: the statistical plan has to name it, and only what the data will have.
+"""Whether a hypothesis can be tested: the statistical plan has to name it, and only what the data will have."""
 
-A plan's entry may hold its settings directly or below ``test`` and ``params``, as the older form does.
-"""
-
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
+from discernus.experiments.corpus import Document
 from discernus.experiments.experiment import Hypothesis
 from discernus.experiments.framework import Framework
 from discernus.experiments.problems import did_you_mean
 from discernus.experiments.roles import snake_case
+from discernus.experiments.statistical_plan import (
+    ANY_DIRECTION,
+    CORRELATIONS,
+    DIRECTED,
+    GROUPED,
+    METHODS,
+    TWO_GROUPS,
+    PlannedTest,
+)
 from discernus.statistics.formulas import resolve_name
 
-VARIABLE_KEYS = {
-    "variable",
-    "variables",
-    "data_source",
-    "data_sources",
-    "dependent_variable",
-    "dependent_variables",
-    "independent_variable",
-    "dimension",
-    "dimensions",
-    "metric",
-    "metrics",
-}
-GROUP_KEYS = {"grouping_variable", "grouping_variables", "group_by", "grouping", "factor", "factors"}
-REFERENCE_KEYS = ("hypothesis", "hypothesis_ref", "hypotheses")
+NO_TEST = "no test in the statistical plan refers to it"
+NO_VARIABLE = "its test in the statistical plan names no variable"
+NO_THRESHOLD = "the plan names no threshold to judge the coefficient's interval by"
+NO_DIRECTION = "the plan does not say which direction its words mean"
 
 
 @dataclass(frozen=True)
-class Test:
-    """One entry of the plan: the hypotheses it tests, and the variables and groups it names."""
+class Variable:
+    """What a name in the plan stands for: a score or salience, a metric, a column of corpus.csv, or a label."""
 
-    index: int
-    hypotheses: tuple[str, ...]
-    variables: tuple[str, ...]
-    groups: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Undefined:
-    """A name in the plan that neither the framework nor the corpus defines."""
-
-    index: int
+    kind: Literal["dimension", "metric", "column", "label"]
     name: str
+    role: str = "score"
+
+    @property
+    def title(self) -> str:
+        """Its name, and its role where that is not the score."""
+        return self.name if self.role == "score" else f"{self.name}_{self.role}"
+
+
+@dataclass(frozen=True)
+class Flaw:
+    """What is wrong with a test of the plan. ``of`` what it leaves nothing: a result, a verdict, or neither."""
+
+    index: int
     what: str
     cure: str
+    of: Literal["result", "verdict", "nothing"] = "result"
 
 
-def tests_of(plan: Sequence[Mapping[str, Any]]) -> tuple[Test, ...]:
-    """Return what each entry of the plan names."""
-    return tuple(_test(index, entry) for index, entry in enumerate(plan))
-
-
-def undefined_names(tests: Sequence[Test], framework: Framework, columns: Collection[str]) -> tuple[Undefined, ...]:
-    """Return every name in the plan that means nothing; ``columns`` are the metadata columns of the corpus."""
-    dimensions = [dimension.name for dimension in framework.dimensions]
+def variable_named(name: str, framework: Framework, documents: Sequence[Document]) -> Variable | None:
+    """Return what a name stands for, None where neither the framework nor the corpus defines it."""
     metrics = [metric.name for metric in framework.derived_metrics]
-    labels = [field.path[-1] for field in framework.contract.fields if field.role == "label"]
-    others = {snake_case(name) for name in (*columns, *labels)}
-    found = []
-    for test in tests:
-        for name in test.variables:
-            if resolve_name(name, dimensions, metrics) is None and snake_case(name) not in others:
-                known = [*dimensions, *(f"{dimension}_score" for dimension in dimensions), *metrics]
-                what = f"'{name}' is defined neither by the framework nor by the corpus"
-                cure = did_you_mean(name, known, f"use one of {', '.join([*dimensions, *metrics])}")
-                found.append(Undefined(test.index, name, what, cure))
-        for name in test.groups:
-            if snake_case(name) not in others:
-                what = f"the groups '{name}' are neither a column of corpus.csv nor a label of the framework"
-                cure = did_you_mean(name, [*columns, *labels], f"add the column '{name}' to corpus.csv")
-                found.append(Undefined(test.index, name, what, cure))
-    return tuple(found)
+    found = resolve_name(name, [dimension.name for dimension in framework.dimensions], metrics)
+    if isinstance(found, tuple):
+        return Variable("dimension", *found)
+    if found is not None:
+        return Variable("metric", found)
+    column = column_named(name, documents)
+    if column is not None:
+        return Variable("column", column)
+    label = next((each for each in _labels(framework) if snake_case(each) == snake_case(name)), None)
+    return None if label is None else Variable("label", label)
+
+
+def column_named(name: str, documents: Sequence[Document]) -> str | None:
+    """Return the column of corpus.csv of that name, None where there is none."""
+    return next((column for column in _columns(documents) if snake_case(column) == snake_case(name)), None)
+
+
+def flaws(tests: Sequence[PlannedTest], framework: Framework, documents: Sequence[Document]) -> tuple[Flaw, ...]:
+    """Return everything that is wrong with the tests of a plan, in their order."""
+    return tuple(flaw for test in tests for flaw in _flaws(test, framework, documents))
 
 
 def judged(
-    hypotheses: Sequence[Hypothesis], tests: Sequence[Test], undefined: Sequence[Undefined]
+    hypotheses: Sequence[Hypothesis], tests: Sequence[PlannedTest], found: Sequence[Flaw]
 ) -> tuple[Hypothesis, ...]:
     """Return the hypotheses, each with the reason why it is not testable where there is one."""
     return tuple(
-        hypothesis.model_copy(update={"untestable": _reason(hypothesis.name, tests, undefined)})
+        hypothesis.model_copy(update={"untestable": _reason(hypothesis.name, tests, found)})
         for hypothesis in hypotheses
     )
 
 
-def _reason(name: str, tests: Sequence[Test], undefined: Sequence[Undefined]) -> str | None:
+def _reason(name: str, tests: Sequence[PlannedTest], found: Sequence[Flaw]) -> str | None:
     own = [test for test in tests if name in test.hypotheses]
     if not own:
-        return "no test in the statistical plan refers to it"
-    indexes = {test.index for test in own}
-    reasons = dict.fromkeys(each.what for each in undefined if each.index in indexes)
-    if reasons:
-        return "; ".join(reasons)
-    if not any(test.variables for test in own):
-        return "its test in the statistical plan names no variable"
-    return None
+        return NO_TEST
+    reasons: dict[str, None] = {}
+    for test in own:
+        mine = [flaw.what for flaw in found if flaw.index == test.index and flaw.of != "nothing"]
+        if not mine:
+            return None
+        reasons |= dict.fromkeys(mine)
+    return "; ".join(reasons)
 
 
-def _test(index: int, entry: Mapping[str, Any]) -> Test:
-    settings = list(_settings(entry))
-    return Test(
-        index=index,
-        hypotheses=tuple(name for key, value in settings if key in REFERENCE_KEYS for name in _names(value)),
-        variables=tuple(name for key, value in settings if key in VARIABLE_KEYS for name in _names(value)),
-        groups=tuple(name for key, value in settings if key in GROUP_KEYS for name in _names(value)),
-    )
+def _flaws(test: PlannedTest, framework: Framework, documents: Sequence[Document]) -> list[Flaw]:
+    """Return what is wrong with one test; what would be said of its verdict alone only where it has a result."""
+    found = list(_all_flaws(test, framework, documents))
+    return [flaw for flaw in found if flaw.of == "result"] or found
 
 
-def _settings(entry: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for key, value in entry.items():
-        if key in {"test", "params", "parameters"} and isinstance(value, Mapping):
-            yield from _settings(value)
-        else:
-            yield key, value
+def _all_flaws(test: PlannedTest, framework: Framework, documents: Sequence[Document]) -> Iterator[Flaw]:
+    for what, cure in test.odd:
+        yield Flaw(test.index, what, cure)
+    if test.method is None:
+        cure = did_you_mean(
+            test.written_method or "", METHODS, f"name one of {', '.join(dict.fromkeys(METHODS.values()))}"
+        )
+        named = test.written_method
+        yield Flaw(test.index, f"'{named}' is no test known here" if named else "the test names no method", cure)
+    if not test.variables:
+        yield Flaw(test.index, NO_VARIABLE, "name what is tested: `variable: …`")
+    for name in test.variables:
+        yield from _variable_flaws(test, name, framework, documents)
+    for name in test.groups:
+        yield from _group_flaws(test, name, framework, documents)
+    if test.pairs is not None and column_named(test.pairs, documents) is None:
+        cure = did_you_mean(test.pairs, _columns(documents), f"add the column '{test.pairs}' to corpus.csv")
+        yield Flaw(test.index, f"the pairs '{test.pairs}' are no column of corpus.csv", cure)
+    yield from _method_flaws(test)
+    yield from _direction_flaws(test)
 
 
-def _names(value: Any) -> list[str]:
-    if isinstance(value, str):
-        return [value.strip()]
-    return [entry.strip() for entry in value if isinstance(entry, str)] if isinstance(value, list) else []
+def _variable_flaws(
+    test: PlannedTest, name: str, framework: Framework, documents: Sequence[Document]
+) -> Iterator[Flaw]:
+    variable = variable_named(name, framework, documents)
+    if variable is None:
+        dimensions = [dimension.name for dimension in framework.dimensions]
+        metrics = [metric.name for metric in framework.derived_metrics]
+        known = [*dimensions, *(f"{dimension}_score" for dimension in dimensions), *metrics]
+        what = f"'{name}' is defined neither by the framework nor by the corpus"
+        yield Flaw(test.index, what, did_you_mean(name, known, f"use one of {', '.join([*dimensions, *metrics])}"))
+    elif variable.role not in {"score", "salience"}:
+        what = f"'{name}' is the model's own {variable.role}, which is no measure of a text"
+        yield Flaw(test.index, what, f"test {variable.name} itself")
+    elif test.method == "chi_square":
+        if variable.kind in {"dimension", "metric"}:
+            what = f"chi-square counts labels, and '{name}' is a number"
+            yield Flaw(test.index, what, "name a label or a column of corpus.csv, or another test")
+    elif variable.kind == "label":
+        yield Flaw(test.index, f"'{name}' is a label, and the test takes numbers", "write `test: chi_square`")
+    elif variable.kind == "column":
+        wrong = next((cell for cell in _cells(variable.name, documents) if number_in(cell) is None), None)
+        if wrong is not None:
+            what = f"the column '{name}' holds '{wrong}', which is no number"
+            yield Flaw(test.index, what, "test a dimension, a metric or a column of numbers")
+
+
+def _group_flaws(test: PlannedTest, name: str, framework: Framework, documents: Sequence[Document]) -> Iterator[Flaw]:
+    column = column_named(name, documents)
+    if column is None and any(snake_case(label) == snake_case(name) for label in _labels(framework)):
+        what = f"circular: the groups '{name}' are a label that the same model gives as it scores"
+        yield Flaw(test.index, what, f"have people code the column '{name}' of corpus.csv", "verdict")
+        return
+    if column is None:
+        what = f"the groups '{name}' are neither a column of corpus.csv nor a label of the framework"
+        known = [*_columns(documents), *_labels(framework)]
+        yield Flaw(test.index, what, did_you_mean(name, known, f"add the column '{name}' to corpus.csv"))
+        return
+    sizes = Counter(_cells(column, documents))
+    absent = [group for group in test.compare if group not in sizes]
+    for group in absent:
+        what = f"no text of corpus.csv has '{group}' as its {column}"
+        yield Flaw(test.index, what, did_you_mean(group, sizes, f"the groups are {', '.join(sorted(sizes))}"))
+    if len(sizes) < 2:
+        what = f"the column '{column}' parts the texts into no groups"
+        yield Flaw(test.index, what, "name a column with two values or more")
+    elif _compares_two(test) and not test.compare and len(sizes) > 2:
+        what = f"the test compares two groups, and '{column}' has {len(sizes)}: {', '.join(sorted(sizes))}"
+        yield Flaw(test.index, what, "write `compare: [one, other]`, or name a test for several groups")
+    elif not absent and test.method in TWO_GROUPS:
+        yield from _too_small(test, [sizes[group] for group in test.compare or sizes])
+
+
+def _too_small(test: PlannedTest, sizes: Sequence[int]) -> Iterator[Flaw]:
+    """Say of a plan what no data that it can bring will change; it runs all the same."""
+    n, m = sizes
+    against = f"{n} texts against {m}"
+    if test.method == "mann_whitney" and 2 / math.comb(n + m, n) >= test.alpha:
+        what = f"no data of this size could be significant: with {against} p is {2 / math.comb(n + m, n):.3g} at least"
+        yield Flaw(test.index, what, "add texts to the smaller group, or take it as an example of form", "nothing")
+    elif test.method != "mann_whitney" and min(n, m) < 2:
+        what = f"the test will have no result: {against}, and it takes two of each"
+        yield Flaw(test.index, what, "add texts to the smaller group", "nothing")
+
+
+def _method_flaws(test: PlannedTest) -> Iterator[Flaw]:
+    method = test.method
+    if method is None:
+        return
+    if method in GROUPED and len(test.groups) != 1:
+        what = f"a {method} test takes one column of groups, and {len(test.groups) or 'none'} is named"
+        yield Flaw(test.index, what, "write `groups: <column of corpus.csv>`")
+    if method in CORRELATIONS and (len(test.variables) != 2 or test.groups):
+        what = f"a {method} correlation takes two variables and no groups"
+        yield Flaw(test.index, what, "write `variables: [one, other]`")
+    if method == "paired_t" and not _pairs_variables(test) and not (test.groups and test.pairs):
+        what = "a paired_t test takes two variables, or groups and the column that pairs their texts"
+        yield Flaw(test.index, what, "write `variables: [one, other]`, or `groups: …` and `pairs: …`")
+    if method == "consistency" and test.threshold is None:
+        yield Flaw(test.index, NO_THRESHOLD, "write `threshold: …`, such as 0.7", "verdict")
+    if method == "equivalence" and not (test.margin is not None and test.margin > 0 and test.justification):
+        what = "an equivalence test needs a margin above 0 in units of the scale, justified beforehand"
+        yield Flaw(test.index, what, "write `margin: …` and `justification: …`")
+
+
+def _direction_flaws(test: PlannedTest) -> Iterator[Flaw]:
+    expect, method = test.expect, test.method
+    if expect == ANY_DIRECTION or method is None:
+        return
+    if method not in DIRECTED:
+        if expect is not None:
+            what = f"a {method} test knows no direction, and '{expect}' is expected"
+            yield Flaw(test.index, what, f"leave expect out, or write `expect: {ANY_DIRECTION}`")
+        return
+    known = ("positive", "negative") if method in CORRELATIONS else test.compare
+    ways = "positive or negative" if method in CORRELATIONS else "one > other"
+    cure = f"write `expect: {ways}`, or `expect: {ANY_DIRECTION}` where the words mean no direction"
+    if expect is None:
+        yield Flaw(test.index, NO_DIRECTION, cure, "verdict")
+    elif expect not in known or (_pairs_variables(test) and set(test.compare) != set(test.variables)):
+        yield Flaw(test.index, f"'expect: {expect}' says no direction of this test", cure)
+
+
+def _compares_two(test: PlannedTest) -> bool:
+    return test.method in TWO_GROUPS or test.method == "paired_t"
+
+
+def _pairs_variables(test: PlannedTest) -> bool:
+    return test.method == "paired_t" and len(test.variables) == 2 and not test.groups
+
+
+def number_in(cell: str) -> float | None:
+    """Return the finite number that a cell of corpus.csv holds, None where it holds none."""
+    try:
+        value = float(cell)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _cells(column: str, documents: Sequence[Document]) -> list[str]:
+    return [document.metadata[column] for document in documents if column in document.metadata]
+
+
+def _columns(documents: Sequence[Document]) -> list[str]:
+    return list(dict.fromkeys(column for document in documents for column in document.metadata))
+
+
+def _labels(framework: Framework) -> list[str]:
+    return [field.path[-1] for field in framework.contract.fields if field.role == "label"]

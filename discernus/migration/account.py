@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from discernus.migration.found import Mention, Remark
+from discernus.migration.further import FurtherFramework
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,9 @@ class Account:
     documents: dict[str, dict[str, str]] = field(default_factory=dict)  # by experiment, where each text came from
     remarks: list[Remark] = field(default_factory=list)
     verbatim: dict[str, str] = field(default_factory=dict)  # a file's place in the project by its name in the source
+    further: list[FurtherFramework] = field(default_factory=list)  # that no experiment of the source names
     refused: list[str] = field(default_factory=list)
+    changed: bool = False  # whether anything was written
 
     @property
     def answers_out(self) -> int:
@@ -53,7 +56,7 @@ class Account:
     def balanced(self) -> bool:
         """Return whether every answer and every file that went in came out, or is in the list."""
         answers = self.counts["answers"] == self.answers_out + self.counts["duplicate answers"]
-        files = self.counts["files"] == self.counts["files read"] + len(self.verbatim)
+        files = self.counts["files"] == self.counts["files in calls"] + len(self.verbatim)
         return answers and files and not self.refused
 
 
@@ -63,8 +66,8 @@ def as_json(account: Account) -> bytes:
 
 
 def as_json_line(account: Account) -> str:
-    """Return the account as one line."""
-    return json.dumps(_content(account), ensure_ascii=False)
+    """Return the account as one line, with whether anything was written."""
+    return json.dumps({**_content(account), "changed": account.changed}, ensure_ascii=False)
 
 
 def _content(account: Account) -> dict[str, Any]:
@@ -79,6 +82,10 @@ def _content(account: Account) -> dict[str, Any]:
         "only_mentioned": [_mention(one) for one in account.mentions],
         "frameworks": account.frameworks,
         "documents": account.documents,
+        "further_frameworks": [
+            {"name": one.name, "written_to": one.place if one.data else None, "origin": one.origin, "lost": one.lost}
+            for one in account.further
+        ],
         "not_translated": account.lost,
         "not_understood": [
             {"place": str(one.place), "what": one.what, "reason": one.reason} for one in account.remarks
@@ -99,7 +106,9 @@ def as_markdown(account: Account) -> str:
         "",
         "| | in | out |",
         "|---|---|---|",
-        f"| files | {counts['files']} | {counts['files read']} read, {len(account.verbatim)} verbatim |",
+        f"| files | {counts['files']} | {counts['files in calls']} in calls and texts, word for word; "
+        f"{len(account.verbatim)} kept verbatim |",
+        f"| files that were read | {counts['files read']} | |",
         f"| answers | {counts['answers']} | {_answers(account)} |",
         f"| questions without an answer | {counts['requests without an answer']} | named below |",
         f"| events | {counts['events']} | kept in their files, {counts['duplicate events']} of them twice |",
@@ -117,7 +126,8 @@ def as_markdown(account: Account) -> str:
     if account.mentions:
         lines += ["", "## Sessions of which there are only events", ""]
         lines += [
-            f"- {one.id}: {_events(one)}, from {one.first} to {one.last} ({one.place})" for one in account.mentions
+            f"- {one.id}: {_events(one)}, from {one.first} to {one.last} ({one.place}){_begun(one)}"
+            for one in account.mentions
         ]
     for experiment, origin in account.frameworks.items():
         lines += ["", f"## Definition of {experiment}", "", f"Framework: {origin}.", ""]
@@ -127,6 +137,10 @@ def as_markdown(account: Account) -> str:
             else ["All of it is translated."]
         )
         lines += ["", "Texts:", "", *(f"- {name}: {where}" for name, where in account.documents[experiment].items())]
+    if account.further:
+        lines += ["", "## Further frameworks", ""]
+        for one in account.further:
+            lines += [f"- {one.name}: {further(one)}", *(f"  - not translated: {lost}" for lost in one.lost)]
     lines += ["", "## Not understood, or not taken over as it stood", ""]
     lines += [f"- {one.place}: {one.what}: {one.reason}" for one in account.remarks] or ["Nothing."]
     if account.refused:
@@ -140,6 +154,11 @@ _SIGNED = {
     "invalid": "the events are named below",
     "absent": "the events are named below",
 }
+
+
+def further(one: FurtherFramework) -> str:
+    """Return in words what became of a framework that no experiment names."""
+    return one.origin if one.data is None else f"written to {one.place}: {one.origin}"
 
 
 def _answers(account: Account) -> str:
@@ -165,6 +184,11 @@ def _events(mention: Mention) -> str:
     return ", ".join(f"{number} {name}" for name, number in sorted(mention.events.items()))
 
 
+def _begun(mention: Mention) -> str:
+    by = mention.begun_by
+    return "" if by is None else f"; begun by the command of {by.id} ({by.place})"
+
+
 def _mention(mention: Mention) -> dict[str, Any]:
     return {
         "id": mention.id,
@@ -172,4 +196,5 @@ def _mention(mention: Mention) -> dict[str, Any]:
         "first": mention.first,
         "last": mention.last,
         "place": str(mention.place),
+        "begun_by": mention.begun_by.id if mention.begun_by is not None else None,
     }

@@ -9,6 +9,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Mapping
+from datetime import timedelta
 from hashlib import sha256
 from typing import Any
 
@@ -20,6 +21,8 @@ from discernus.migration.wrapped import Agent, Answer, agent_of, agents_in, call
 
 DEFAULT_KEY = b"default_dev_key"  # published with the program that wrote the signatures: it proves no author
 _TEST = re.compile(r"(?:^|[_\W])(?:test|tests|pytest|mock|dummy)(?:[_\W]|$)", re.IGNORECASE)
+_COMMAND = "PROJECT_INITIALIZATION"
+JUST_BEFORE = timedelta(seconds=30)  # a command is taken to have begun what begins so soon after it
 _LONGEST_PATH = 300  # characters
 _LAST_RESORT = ("unknown", "unknown_session", "")
 
@@ -56,7 +59,7 @@ class Chronologs:
         verdict = signature(event)
         counts[f"signatures {verdict}"] += 1
         if verdict != "valid":
-            self.found.remark(place, "signature", f"{verdict}: {event['event']} of {event['session_id']!r}")
+            self.found.remark(place, "signature", f"{verdict}: {event['event']} of '{event['session_id']}'")
         identity = text_of(event.get("event_id"))
         if identity is not None and identity in self.seen:
             counts["duplicate events"] += 1
@@ -72,6 +75,24 @@ class Chronologs:
             counts["answers"] += 1
             self.found.mentions[str(event["session_id"])].answers += 1
             self.answers.append((session, self._call(place, event, session, holder, answer)))
+
+    def join_commands(self) -> None:
+        """Join each command that was logged under an id of its own to the session that it began, just after it."""
+        started = [one for one in self.found.mentions.values() if one.events["WORKFLOW_EXECUTION_STARTED"]]
+        for command in self.found.mentions.values():
+            if set(command.events) != {_COMMAND} or (at := moment(command.first)) is None:
+                continue
+            after = [
+                (began[0], one)
+                for one in started
+                if one.place.file == command.place.file and (began := moment(one.first)) is not None
+            ]
+            soon = [(began, one) for began, one in after if timedelta(0) <= began - at[0] < JUST_BEFORE]
+            if soon:
+                session = min(soon, key=lambda pair: pair[0])[1]
+                before = session.begun_by
+                if before is None or before.first < command.first:
+                    session.begun_by = command
 
     def _mention(self, place: Place, event: Told) -> str:
         """Note that an event is of a session, and return the session's name."""

@@ -1,20 +1,21 @@
 """Conversation logs: one line for each prompt, answer and event of a session, in the order of time.
 
 Their clock is mostly the author's own, its zone unwritten. What events tell in both local and universal time says what
-to add; where there is no such event, times stay as the clock showed them, and that is said.
+to add; a log without such an event goes by those of its folder. Where these have none either, times stay as the clock
+showed them, and that is said.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import PurePosixPath
 from typing import Any
 
-from discernus.migration.found import Found, FoundCall, FoundSession, Place
+from discernus.migration.found import Found, FoundCall, FoundSession, Place, Zone
 from discernus.migration.names import session_name
 from discernus.migration.source import Source
 from discernus.migration.values import json_lines, literal, moment, shift, text_of
@@ -32,23 +33,39 @@ def is_conversation(first: Mapping[str, Any]) -> bool:
     return {"speaker", "message"} <= first.keys()
 
 
-def read_conversation(source: Source, name: str, found: Found) -> FoundSession | None:
-    """Read a log into the session that it is of."""
-    lines = list(json_lines(source, name, found))
-    if not lines:
-        found.remark(Place(name), "not understood", "a conversation log without a readable line")
-        return None
-    session = found.session(_session_of(name, lines), name.rpartition("/")[0])
+def read_conversations(source: Source, names: Iterable[str], found: Found) -> None:
+    """Read logs, each into the session that it is of, once all have told which zone they prove."""
+    logs = {name: list(json_lines(source, name, found)) for name in names}
+    for name, lines in logs.items():
+        to_utc, began = _shift(lines), _beginning(lines)
+        if to_utc is not None and began is not None:
+            found.zones.append(Zone(name.rpartition("/")[0], began, to_utc))
+    for name, lines in logs.items():
+        if lines:
+            _read_conversation(name, lines, found)
+        else:
+            found.remark(Place(name), "not understood", "a conversation log without a readable line")
+
+
+def _read_conversation(name: str, lines: list[Line], found: Found) -> None:
+    folder = name.rpartition("/")[0]
+    session, began, own = found.session(_session_of(name, lines), folder), _beginning(lines), _shift(lines)
     session.files.append(name)
-    _Reading(session, found, _shift(lines)).read(lines)
-    return session
+    others = found.zone_near(folder, began) if own is None and began is not None else None
+    session.zone = others
+    _Reading(session, found, own if own is not None else others, by_others=others is not None).read(lines)
+
+
+def _beginning(lines: list[Line]) -> datetime | None:
+    """Return the first time of a log as its own clock shows it."""
+    return next((at[0] for _, line in lines if (at := moment(line.get("timestamp"))) is not None), None)
 
 
 class _Reading:
     """One log while it is read: the prompts that wait for their answers, and what is known of each agent."""
 
-    def __init__(self, session: FoundSession, found: Found, to_utc: timedelta | None) -> None:
-        self.session, self.found, self.to_utc = session, found, to_utc
+    def __init__(self, session: FoundSession, found: Found, to_utc: timedelta | None, *, by_others: bool) -> None:
+        self.session, self.found, self.to_utc, self.by_others = session, found, to_utc, by_others
         self.waiting: dict[str, list[tuple[Place, str, datetime | None]]] = defaultdict(list)
         self.agents: dict[str, Agent] = {}
 
@@ -81,13 +98,14 @@ class _Reading:
         answer = answer_in(line.get("message"))
         if answer is None:
             self.found.counts["answers that say nothing"] += 1
-            self.found.remark(place, "no answer", f"{agent}: the message is {line.get('message')!r}")
+            self.found.remark(place, "no answer", f"{agent}: its message says nothing")
             return
         self.found.counts["answers"] += 1
         known = agent_of(metadata).with_what(agent_of(answer.told)).with_what(self.agents.get(agent, Agent()))
         call = _call(place, agent, answer, known, asked, at, dict(metadata))
-        local = self.to_utc is None and (moment(line.get("timestamp")) or (None, True))[1] is False
-        self.session.calls.append(replace(call, local_time=local))
+        zoneless = (moment(line.get("timestamp")) or (None, True))[1] is False
+        local, by_others = zoneless and self.to_utc is None, zoneless and self.by_others
+        self.session.calls.append(replace(call, local_time=local, zone_by_others=by_others))
 
     def _event(self, line: dict[str, Any], metadata: Mapping[str, Any], kind: object) -> None:
         """Count an event, and learn from it; many stand there twice, as themselves and as their echo."""

@@ -26,6 +26,7 @@ from discernus.migration.planning import Text
 from discernus.migration.prompts import told_by
 from discernus.migration.reading import FoundExperiment
 from discernus.migration.source import Source
+from discernus.migration.values import in_json
 
 _TEXTS = (".txt", ".md")
 _MANIFESTS = ("manifest.yaml", "manifest.yml", "corpus.yaml")
@@ -169,7 +170,7 @@ def _settings(
         if key in KEYS and key not in ours:
             matter[key] = value
         elif key not in KEYS and key not in ours:
-            lost.append(f"'{key}' of experiment.md has no effect today: {str(value)[:120]}")
+            lost.append(f"'{key}' of experiment.md has no effect today: {in_json(value)}")
     for key in [one for one in matter if one not in ("format", "title", "framework_file", "corpus")]:
         kept = {one: matter[one] for one in ("format", "title", "framework_file", "corpus", key)}
         refused = _refused(kept, body, experiment.name)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from discernus.migration.names import plain
 
 UNKNOWN_MODEL = "unrecorded/unknown"
+_SAME_ZONE = timedelta(days=7)  # within which a clock is taken to have kept its zone, if nothing says otherwise
 
 Kind = Literal["analysis", "other", "failure"]
 
@@ -54,6 +55,7 @@ class FoundCall:
     model: str | None = None
     run: int | None = None
     local_time: bool = False  # its times are as its author's clock showed them, the zone unwritten
+    zone_by_others: bool = False  # its times are universal by the zone that other logs of its folder prove
     told: dict[str, Any] = field(default_factory=dict)
 
 
@@ -67,6 +69,7 @@ class FoundSession:
     files: list[str] = field(default_factory=list)
     began_at: datetime | None = None
     local_time: bool = False  # its times were recorded without their zone
+    zone: timedelta | None = None  # what other logs of its folder prove is to be added to its times, once it was added
     results: str = ""  # the name of the folder that its log says its results were saved in
     software: dict[str, str] = field(default_factory=dict)  # the versions that ran it, as far as they were recorded
     notes: list[str] = field(default_factory=list)
@@ -91,6 +94,7 @@ class Mention:
     last: str = ""
     error: str = ""
     answers: int = 0
+    begun_by: Mention | None = None  # the command that was logged, under an id of its own, just before it
 
     @property
     def is_own(self) -> bool:
@@ -109,6 +113,15 @@ class Mention:
         return ""
 
 
+@dataclass(frozen=True)
+class Zone:
+    """What a log of a folder proves is to be added to local times of about then to have universal ones."""
+
+    folder: str
+    at: datetime
+    to_utc: timedelta
+
+
 @dataclass
 class Found:
     """Everything that the readers made of a source."""
@@ -118,9 +131,22 @@ class Found:
     remarks: list[Remark] = field(default_factory=list)
     read: set[str] = field(default_factory=set)  # files of which every word went into calls
     counts: Counter[str] = field(default_factory=Counter)
+    zones: list[Zone] = field(default_factory=list)
 
     def remark(self, place: Place, what: str, reason: str) -> None:
         self.remarks.append(Remark(place, what, reason))
+
+    def zone_near(self, folder: str, at: datetime) -> timedelta | None:
+        """Return what is to be added to a local time, as logs of the folder, or of one above it, prove for those days.
+
+        None where no log does, or where they do not agree.
+        """
+        near = {
+            one.to_utc
+            for one in self.zones
+            if abs(one.at - at) <= _SAME_ZONE and f"{folder}/".startswith(f"{one.folder}/" if one.folder else "")
+        }
+        return near.pop() if len(near) == 1 else None
 
     def session(self, session_id: str, folder: str) -> FoundSession:
         """Return the session of that id, which a first mention places into a folder of the source."""

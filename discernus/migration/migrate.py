@@ -14,6 +14,7 @@ from discernus.experiments.problems import InvalidDefinition
 from discernus.migration.account import Account, SessionLine, as_json, as_markdown
 from discernus.migration.definitions import Translated, translate
 from discernus.migration.found import FoundSession, Place
+from discernus.migration.further import FurtherFramework, further_framework
 from discernus.migration.planning import SessionPlan, Text, plan_session, texts_of, twins
 from discernus.migration.reading import FoundExperiment, Reading, read_source
 from discernus.migration.source import Source
@@ -31,6 +32,7 @@ from discernus.sessions.project_chronolog import note_project_once
 from discernus.sessions.store import LocalStore
 
 REPORT, REPORT_DATA = "report.md", "report.json"
+UNREAD = ("not read", "not understood", "unreadable file")  # of a whole file: nothing was made of it
 
 
 class NotMigratable(Exception):
@@ -44,21 +46,30 @@ def migrate(root: Path, projects_dir: Path, project: str, *, dry_run: bool = Fal
     """
     _check(root, projects_dir, project)
     source = Source(root)
+    if not dry_run:
+        (projects_dir / project / MIGRATION / source.root.name).mkdir(parents=True, exist_ok=True)
     reading = read_source(source)
     account = Account(source=source.root.name, project=project)
     for experiment in reading.experiments:
         _Experiment(reading, experiment, Target(projects_dir, project, experiment.name), account, dry_run).migrate()
     _rest(reading, projects_dir / project, account, dry_run)
     found = reading.found
-    account.mentions = [one for one in found.mentions.values() if not (one.is_own and one.session in found.sessions)]
+    joined = [one.begun_by for one in found.mentions.values() if one.begun_by is not None]
+    account.mentions = [
+        one
+        for one in found.mentions.values()
+        if one not in joined and not (one.is_own and one.session in found.sessions)
+    ]
     account.remarks = sorted(found.remarks)
     account.counts = found.counts
     account.counts["files"] = len(source.files)
-    account.counts["files read"] = len(source.files) - len(account.verbatim)
+    unread = {one.place.file for one in account.remarks if one.what in UNREAD and not one.place.line}
+    account.counts["files read"] = len(set(source.files) - unread)
+    account.counts["files in calls"] = len(source.files) - len(account.verbatim)
     if not dry_run:
         store = LocalStore(projects_dir / project / MIGRATION / source.root.name)
-        _renew(store, REPORT_DATA, as_json(account))
-        _renew(store, REPORT, as_markdown(account).encode())
+        account.changed |= _renew(store, REPORT_DATA, as_json(account))
+        account.changed |= _renew(store, REPORT, as_markdown(account).encode())
     return account
 
 
@@ -74,6 +85,9 @@ def _check(root: Path, projects_dir: Path, project: str) -> None:
     if target == source or target.is_relative_to(source) or source.is_relative_to(target):
         cure = "give --to another project; what is migrated is never changed"
         raise NotMigratable(f"'{root}' and the project '{project}' lie in one another; {cure}")
+    if target.is_dir() and any(target.iterdir()) and not (target / MIGRATION).is_dir():
+        what = f"the project '{project}' is there already, and was never migrated to"
+        raise NotMigratable(f"{what}; give --to a new name, or that of an earlier migration")
 
 
 class _Experiment:
@@ -108,13 +122,14 @@ class _Experiment:
         verbatim = sorted(name for name in own if name not in self.reading.found.read)
         for name in verbatim:
             self.account.verbatim[name] = self._place(f"sessions/{session.name}/{VERBATIM}/{name}")
-            _list(self.reading, name)
+            _list(self.reading, name, self.account)
         if self.dry_run:
             self.account.sessions.append(_foreseen(session, plan, self.name))
             return
         try:
             written = write_session(self.reading.source, self.target, session, plan, translated, verbatim)
             if not written.finished:
+                self.account.changed = True
                 self._note(written)
                 make_results(written)
         except InvalidDefinition as invalid:
@@ -146,9 +161,11 @@ class _Experiment:
         for name, data in files.items():
             if not store.exists(name):
                 store.put_if_absent(name, data)
+                self.account.changed = True
             elif store.get(name) != data:
                 self.reading.found.remark(Place(name), "kept", "it has been changed since it was migrated")
-        _renew(store, f"{MIGRATION}/source.txt", f"{self.reading.source.root.name}\n".encode())
+        origin = f"{self.reading.source.root.name}\n".encode()
+        self.account.changed |= _renew(store, f"{MIGRATION}/source.txt", origin)
 
     def _keep(self, translated: Translated) -> None:
         """Keep the files of the old definition, and whatever else lies in the experiment's folder, as they were."""
@@ -163,9 +180,9 @@ class _Experiment:
             if name in translated.sources or (below and not elsewhere):
                 self.account.verbatim[name] = self._place(f"{VERBATIM}/{name}")
                 if name not in translated.sources:
-                    _list(self.reading, name)
+                    _list(self.reading, name, self.account)
                 if not self.dry_run:
-                    _renew(store, f"{VERBATIM}/{name}", source.data(name))
+                    self.account.changed |= _renew(store, f"{VERBATIM}/{name}", source.data(name))
 
     def _place(self, name: str) -> str:
         return f"experiments/{self.name}/{name}"
@@ -192,14 +209,31 @@ def _rest(reading: Reading, project: Path, account: Account, dry_run: bool) -> N
             continue
         place = f"{MIGRATION}/{source.root.name}/verbatim/{name}"
         account.verbatim[name] = place
-        _list(reading, name)
+        _list(reading, name, account)
         if not dry_run:
-            _renew(store, place, source.data(name))
+            account.changed |= _renew(store, place, source.data(name))
+    if not dry_run:
+        for framework in account.further:
+            _write_framework(reading, store, framework, account)
 
 
-def _list(reading: Reading, name: str) -> None:
-    """List a file that nothing was made of; logs are listed line by line, where they were read."""
-    if not _is_log(name):
+def _write_framework(reading: Reading, store: LocalStore, framework: FurtherFramework, account: Account) -> None:
+    """Write a framework's file for today, unless its author has changed it since an earlier migration."""
+    if framework.data is None:
+        return
+    if not store.exists(framework.place):
+        store.put_if_absent(framework.place, framework.data)
+        account.changed = True
+    elif store.get(framework.place) != framework.data:
+        reading.found.remark(Place(framework.place), "kept", "it has been changed since it was migrated")
+
+
+def _list(reading: Reading, name: str, account: Account) -> None:
+    """List a file that no session or experiment was made of; logs are listed line by line, where they were read."""
+    framework = further_framework(reading.source, name)
+    if framework is not None:
+        account.further.append(framework)
+    elif not _is_log(name):
         reading.found.remark(Place(name), "not read", "a file of no kind that a reader is for")
 
 
@@ -238,7 +272,9 @@ def _number(found: Iterable[bool]) -> int:
     return sum(found)
 
 
-def _renew(store: LocalStore, name: str, data: bytes) -> None:
-    """Write a file whose words have changed; one that says the same already is not touched."""
-    if not store.exists(name) or store.get(name) != data:
-        store.put(name, data)
+def _renew(store: LocalStore, name: str, data: bytes) -> bool:
+    """Write a file whose words have changed, and return whether they had; one that says the same is not touched."""
+    if store.exists(name) and store.get(name) == data:
+        return False
+    store.put(name, data)
+    return True

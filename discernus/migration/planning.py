@@ -39,6 +39,7 @@ class Placed:
     document: str | None = None
     model: str = UNKNOWN_MODEL
     run: int = 0
+    counted_off: bool = False  # its run was not recorded, or taken: it was counted off
 
 
 @dataclass(frozen=True)
@@ -213,5 +214,5 @@ def _with_runs(placed: list[Placed], found: Found) -> list[Placed]:
             run = 0 if (*what, counted[what]) in taken | given else counted[what]
         if one.call.kind != "failure":
             given.add((*what, run))
-        settled.append(replace(one, run=run))
+        settled.append(replace(one, run=run, counted_off=run != one.run))
     return settled

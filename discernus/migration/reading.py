@@ -10,18 +10,17 @@ from datetime import timedelta
 from pathlib import PurePosixPath
 from typing import Any
 
-from discernus.migration.chronologs import Chronologs, is_chronolog
-from discernus.migration.conversations import is_conversation, read_conversation
+from discernus.migration.chronologs import JUST_BEFORE, Chronologs, is_chronolog
+from discernus.migration.conversations import is_conversation, read_conversations
 from discernus.migration.found import Found, FoundSession, Place
 from discernus.migration.loose import add_call, read_loose
 from discernus.migration.names import local_beginning, plain, session_name
 from discernus.migration.numbered import NUMBERED, read_numbered
 from discernus.migration.source import Source
-from discernus.migration.values import moment, text_of
+from discernus.migration.values import moment, text_of, zone
 
 EXPERIMENT_FILES = ("experiment.md", "experiment_snapshot.md")
 RESULTS_OF = "session_metadata.json"
-_JUST_BEFORE = timedelta(seconds=30)
 _EXPERIMENT = re.compile(r"experiment[\w-]*\.md")
 _HOLDERS = ("results", "sessions", "experiments", "conversations", "llm_archive", "logs")  # folders of no own name
 
@@ -85,20 +84,22 @@ def _logs(source: Source, found: Found) -> tuple[Chronologs, list[str]]:
     """Read what has a layout of its own; return the chronologs, and the files that may hold answers all the same."""
     chronologs = Chronologs(source, found)
     archives: dict[str, list[str]] = {}
-    loose = []
+    conversations, loose = [], []
     for name in source.files:
         if parts := NUMBERED.fullmatch(name):
             archives.setdefault(parts["folder"], []).append(name)
         elif name.endswith(".jsonl"):
             first = _first(source, name)
             if is_conversation(first):
-                read_conversation(source, name, found)
+                conversations.append(name)
             elif is_chronolog(first) or "CHRONOLOG" in PurePosixPath(name).name:
                 chronologs.read(name)
             elif not name.endswith("llm_archive/metadata.jsonl"):
                 loose.append(name)
         elif name.endswith(".json") and PurePosixPath(name).name != RESULTS_OF:
             loose.append(name)
+    read_conversations(source, conversations, found)
+    chronologs.join_commands()
     for folder, names in archives.items():
         read_numbered(source, folder, names, found)
     return chronologs, loose
@@ -200,7 +201,7 @@ def _commands_before(session: FoundSession, chronologs: Chronologs) -> list[str]
     if session.began_at is None or session.local_time:
         return []
     given = [(at[0], command) for written, command in chronologs.commands if (at := moment(written))]
-    before = [(at, command) for at, command in given if timedelta(0) <= session.began_at - at < _JUST_BEFORE]
+    before = [(at, command) for at, command in given if timedelta(0) <= session.began_at - at < JUST_BEFORE]
     return [max(before)[1]] if before else []
 
 
@@ -255,12 +256,17 @@ def _date(session: FoundSession, found: Found) -> None:
     if told:
         session.began_at, zoned = min(told)
         session.local_time = not zoned
-    elif session.began_at is None:
-        session.began_at = local_beginning(session.id)
-        session.local_time = session.began_at is not None
+    elif session.began_at is None and (began := local_beginning(session.id)) is not None:
+        session.zone = found.zone_near(session.folder, began)
+        session.began_at = began + (session.zone or timedelta(0))
+        session.local_time = session.zone is None
     session.notes += [f"by its events: {one.ended}" for one in own if one.ended]
+    begun = [one.begun_by for one in own if one.begun_by is not None]
+    session.notes += [f"begun by the command of {one.id} ({one.place})" for one in begun]
     if session.local_time:
-        session.notes.append("its beginning is by its author's clock, whose zone was not recorded; shown as if UTC")
+        session.notes.append("its beginning is by its author's clock, whose zone was not recorded")
+    elif session.zone is not None:
+        session.notes.append(f"its clock's zone is not recorded; other logs of its folder prove {zone(session.zone)}")
 
 
 def _folder(name: str) -> str:

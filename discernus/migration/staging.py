@@ -15,6 +15,7 @@ from discernus.experiments.location import EXPERIMENT_FILE
 from discernus.experiments.problems import InvalidDefinition
 from discernus.migration.definitions import Translated
 from discernus.migration.planning import SessionPlan, Text
+from discernus.migration.values import in_json
 
 FRAMEWORK_FILE = "framework.md"
 _NEEDED = ("format", "title", "framework_file", "corpus", "models", "runs_per_model")
@@ -77,7 +78,7 @@ def settle(translated: Translated, texts: Mapping[str, Text | None], name: str) 
             if _refused(translated, texts, name) == refused:
                 translated.settings[key] = value
             else:
-                translated.lost.append(f"'{key}' of experiment.md, {str(value)[:100]!r}: {refused[0]}")
+                translated.lost.append(f"'{key}' of experiment.md, {in_json(value)}: {refused[0]}")
     if isinstance(tests, list):
         _settle_plan(translated, tests, texts, name)
     translated.lost += _refused(translated, texts, name)

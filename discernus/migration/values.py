@@ -13,6 +13,7 @@ from discernus.migration.found import Found, Place
 from discernus.migration.source import Source
 
 _LARGEST_LITERAL = 5_000_000  # characters
+_SHOWN = 120  # characters of a setting's value in a list
 _STEP = timedelta(minutes=15)  # what zones differ by
 _APART = timedelta(seconds=90)  # an event and its echo
 
@@ -74,6 +75,19 @@ def shift(echoes: Iterable[tuple[str, str]]) -> timedelta | None:
     middle = timedelta(seconds=median(one.total_seconds() for one in apart))
     rounded = round(middle / _STEP) * _STEP
     return rounded if all(abs(one - rounded) < _APART for one in apart) else None
+
+
+def in_json(value: Any) -> str:
+    """Return the beginning of a setting's value as JSON, for a line of a list."""
+    written = json.dumps(value, ensure_ascii=False, default=str)
+    return written if len(written) <= _SHOWN else f"{written[:_SHOWN]}…"
+
+
+def zone(to_utc: timedelta) -> str:
+    """Return the name of the zone whose local times become universal by adding this: UTC-4, UTC+5:30."""
+    minutes = -round(to_utc.total_seconds() / 60)
+    hours, rest = divmod(abs(minutes), 60)
+    return f"UTC{'-' if minutes < 0 else '+'}{hours}{f':{rest:02d}' if rest else ''}"
 
 
 def text_of(value: Any) -> str | None:

@@ -24,12 +24,13 @@ from discernus.migration.found import FoundCall, FoundSession
 from discernus.migration.planning import Placed, SessionPlan
 from discernus.migration.source import Source
 from discernus.migration.staging import stage
+from discernus.reports.overview import RUN_COUNTED_OFF
 from discernus.sessions import layout
-from discernus.sessions.archive import TIME_NOT_RECORDED, ArchivedCall
+from discernus.sessions.archive import TIME_NOT_RECORDED, ZONE_NOT_RECORDED, ArchivedCall
 from discernus.sessions.layout import Call
 from discernus.sessions.opening import store_id
 from discernus.sessions.seals import versions_sealed
-from discernus.sessions.session import Parked, Session, SessionFacts
+from discernus.sessions.session import Clock, Parked, Session, SessionFacts
 from discernus.sessions.store import NotInStore, Store
 from discernus.stages.calculation import calculate
 from discernus.stages.reading import read_answer
@@ -226,7 +227,7 @@ def _record(named: Named, key: str, data: bytes, found: FoundSession) -> Archive
             "tokens_used": sum(count for count in known if count is not None) if None not in known else None,
             "cost_usd": None,
         },
-        marks=_marks(one.call),
+        marks=_marks(one),
         recovered_from=str(one.call.place),
         **tokens,
     )
@@ -245,13 +246,17 @@ def _latency_ms(call: FoundCall) -> float | None:
     return (call.answered_at - call.sent_at).total_seconds() * 1000
 
 
-def _marks(call: FoundCall) -> tuple[str, ...]:
-    marks = ["recovered"]
-    if call.answered_at is None:
-        marks.append(TIME_NOT_RECORDED)
-    elif call.local_time:
-        marks.append("zone_not_recorded")
-    return (*marks, *(["cut_by_the_log"] if call.told.get("cut") else []))
+def _marks(one: Placed) -> tuple[str, ...]:
+    call, timed = one.call, one.call.answered_at is not None
+    found = {
+        "recovered": True,
+        TIME_NOT_RECORDED: not timed,
+        ZONE_NOT_RECORDED: timed and call.local_time,
+        "zone_by_other_logs": timed and call.zone_by_others,
+        RUN_COUNTED_OFF: one.counted_off,
+        "cut_by_the_log": bool(call.told.get("cut")),
+    }
+    return tuple(mark for mark, is_so in found.items() if is_so)
 
 
 def _error(named: Named, key: str, found: FoundSession) -> bytes:
@@ -281,6 +286,7 @@ def _error(named: Named, key: str, found: FoundSession) -> bytes:
         "latency_ms": None,
         "request_as_sent": None,
         "recovered_from": str(one.call.place),
+        "marks": _marks(one),
     }
     return json.dumps(error, ensure_ascii=False, indent=1).encode()
 
@@ -306,6 +312,7 @@ def _facts(source: Source, target: Target, found: FoundSession, plan: SessionPla
         store=store_id(target.projects_dir),
         source=f"migrated:{source.root.name}",  # no author's files: a run never takes it for its unfinished session
         created_at=found.began_at or NEVER,
+        clock=_clock(found),
         analyses=analyses,
         concurrency=1,
         models=plan.models,
@@ -313,6 +320,12 @@ def _facts(source: Source, target: Target, found: FoundSession, plan: SessionPla
         versions={**found.software, "discernus (migration)": __version__},
         migrated_from=source.root.name,
     )
+
+
+def _clock(found: FoundSession) -> Clock:
+    if found.began_at is None:
+        return "time_not_recorded"
+    return "zone_not_recorded" if found.local_time else "utc"
 
 
 def _account(

@@ -10,6 +10,11 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
 import bagit
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from discernus.sessions.bags import MANIFEST, SIGNATURE
+from discernus.sessions.signing import sign
+from discernus.sessions.verification import too_much
 
 PAYLOAD = "data"
 SESSION = f"{PAYLOAD}/session"
@@ -23,6 +28,12 @@ class PackageDamaged(Exception):
 def make_bag(folder: Path, facts: dict[str, str]) -> None:
     """Turn the folder into a bag in its place: what is in it becomes the payload."""
     bagit.make_bag(str(folder), facts, checksums=["sha256"])
+
+
+def sign_bag(folder: Path, key: Ed25519PrivateKey) -> None:
+    """Sign the bag's manifest, which holds the SHA-256 of every file of the payload; the signature is a tag file."""
+    (folder / SIGNATURE).write_bytes(sign(key, MANIFEST, (folder / MANIFEST).read_bytes()))
+    bagit.Bag(str(folder)).save()  # which lists the signature among the tag files
 
 
 def zip_bag(folder: Path, target: Path) -> None:
@@ -59,6 +70,8 @@ def _unzip(package: Path, target: Path) -> None:
             for entry in archive.infolist():
                 if PurePosixPath(entry.filename).is_absolute() or ".." in PurePosixPath(entry.filename).parts:
                     raise PackageDamaged(f"'{package}' names a file outside itself: {entry.filename}; do not unpack it")
+            if refused := too_much(archive, package, target):
+                raise PackageDamaged(f"'{package}': {refused}")
             archive.extractall(target)
     except (zipfile.BadZipFile, OSError, EOFError) as damaged:
         shutil.rmtree(target, ignore_errors=True)

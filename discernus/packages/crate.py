@@ -40,6 +40,7 @@ _NAMES = {
     "environment/requirements.txt": "Every Python package where this package was made, with its version",
     "environment/versions.json": "Versions of what ran the session, and of what made this package",
     "tables/results.csv": "Scores: a row for each analysis",
+    "tables/consistency.csv": "Agreement of runs and of models: a row for each coefficient, with its interval",
     "tables/calls.csv": "Calls: a row for each prompt and its answer, with the files that hold their words",
     "tables/documents.csv": "Documents: a row for each text, with its hash",
     "tables/corpus.csv": "What the author says of each text",

@@ -48,6 +48,7 @@ _PAGES = ("README.md", "methods.md", "citation.bib", "LICENCES.md")
 _TAGS = {".csv": "Data", ".md": "Documentation", ".bib": "Documentation"}
 _DESCRIPTIONS = {
     "results.csv": "Scores, a row for each analysis",
+    "consistency.csv": "Agreement of runs and of models, a row for each coefficient",
     "calls.csv": "Prompts and answers, a row for each",
     "documents.csv": "Texts, a row for each, with its hash",
     "corpus.csv": "What the author says of each text",

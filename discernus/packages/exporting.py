@@ -14,8 +14,10 @@ from importlib.metadata import distributions
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from discernus import __version__
-from discernus.packages.bag import make_bag, zip_bag
+from discernus.packages.bag import make_bag, sign_bag, zip_bag
 from discernus.packages.citation import bibtex
 from discernus.packages.crate import LICENCES, write_crate
 from discernus.packages.dataverse import write_dataverse
@@ -23,7 +25,7 @@ from discernus.packages.licences import Licences, licences_page
 from discernus.packages.methods import methods_page
 from discernus.packages.readme import readme
 from discernus.packages.subject import Author, Subject
-from discernus.packages.tables import package_tables
+from discernus.packages.tables import asked_of, package_tables
 from discernus.packages.withholding import copy_session, copy_without, documents_of
 from discernus.packages.workbench import MODELS_FILE, models_file_at, place_for
 from discernus.reports.records import AnalysisRecord
@@ -33,6 +35,7 @@ from discernus.sessions.owners import is_held
 from discernus.sessions.project_chronolog import note_project
 from discernus.sessions.redaction import Redaction, read_redactions, record_redaction
 from discernus.sessions.session import Session
+from discernus.sessions.signing import KeyUnusable, read_private_key
 from discernus.sessions.store import TEMPORARY_PREFIX
 from discernus.stages.records import session_records
 from discernus.stages.spending import projects_dir_of
@@ -47,12 +50,13 @@ class CannotExport(Exception):
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a package is to be: where it goes (a folder, or the name of a .zip), and what is said of it."""
+    """What a package is to be: where it goes (a folder, or the name of a .zip), what it says, and who signs it."""
 
     to: Path
     without_texts: bool = False
     authors: tuple[Author, ...] = ()
     licences: Licences = field(default_factory=Licences)
+    signing_key: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,7 @@ def export(session: Session, wanted: Wanted) -> Exported:
 
     The project's chronolog tells of it.
     """
+    key = _signing_key(session, wanted)
     _refuse_unsealed(session)
     name = _name(session, wanted)
     package = wanted.to if wanted.to.suffix == ".zip" else wanted.to / name
@@ -86,6 +91,8 @@ def export(session: Session, wanted: Wanted) -> Exported:
         subject = _subject(name, bag, records, wanted)
         _describe(bag, subject)
         make_bag(bag, _bag_info(subject))
+        if key is not None:
+            sign_bag(bag, key)
         archive = Path(temporary) / f"{name}.zip"
         zip_bag(bag, archive)
         write_dataverse(Path(temporary) / dataverse.name, bag / "data", archive, subject)
@@ -93,9 +100,16 @@ def export(session: Session, wanted: Wanted) -> Exported:
         sizes = [path.stat().st_size for path in bag.rglob("*") if path.is_file()]
         (archive if wanted.to.suffix == ".zip" else bag).replace(package)
         (Path(temporary) / dataverse.name).replace(dataverse)
-    told = {"session": session.name, "package": str(package.resolve()), "sha256": manifest}
+    told = {"session": session.name, "package": package.name, "sha256": manifest}
     note_project(projects_dir_of(session), session.facts.project, "session_exported", **told)
     return Exported(package, dataverse, manifest, len(sizes), sum(sizes), redaction)
+
+
+def _signing_key(session: Session, wanted: Wanted) -> Ed25519PrivateKey | None:
+    try:
+        return None if wanted.signing_key is None else read_private_key(wanted.signing_key, session.projects_dir)
+    except KeyUnusable as unusable:
+        raise CannotExport(f"{unusable}; or unset DISCERNUS_SIGNING_KEY") from unusable
 
 
 def _refuse_unsealed(session: Session) -> None:
@@ -108,7 +122,7 @@ def _refuse_unsealed(session: Session) -> None:
         first = found.findings[0]
         raise CannotExport(
             f"{session.name} is not what was sealed ({first.place}: {first.what}); "
-            "`verify` names every file: put them back from a copy, or go on with the session to have it sealed anew"
+            "`verify` names every file: restore them from a copy, then export again"
         )
 
 
@@ -149,11 +163,13 @@ def _subject(name: str, bag: Path, records: tuple[AnalysisRecord, ...], wanted: 
         name=name,
         session=session,
         records=records,
+        calls=tuple(asked_of(session)),
         redactions=tuple(read_redactions(session.store)),
         authors=wanted.authors,
         licences=wanted.licences,
         exported_at=datetime.now(UTC),
         versions={"discernus": __version__, "python": platform.python_version()},
+        has_models_file=(bag / ENVIRONMENT / MODELS_FILE).is_file(),
     )
 
 

@@ -7,12 +7,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from discernus.experiments.experiment import OFFLINE_PREFIX
-from discernus.packages.subject import Subject, counted
+from discernus.extraction.extract import Route
+from discernus.packages.counting import counted
+from discernus.packages.reuse import taken_over
+from discernus.packages.subject import Subject
+from discernus.sessions.session import SessionFacts
 
-_ROUTES = {
+_ROUTES: dict[Route, str] = {
     "contract_json": "as JSON in the form asked for",
     "json_in_text": "as JSON of another form or amid prose",
     "repaired_json": "as broken JSON that was mended",
+    "outline": "from labelled lines of prose",
     "second_model": "by a second model, numbers that stand literally in the answer alone",
 }
 
@@ -21,7 +26,9 @@ def methods_page(subject: Subject) -> str:
     """Return methods.md: a paragraph to take over, and what it does not say."""
     sentences = [
         _what(subject),
+        _answered(subject),
         *_models(subject),
+        *taken_over(one.record for one in subject.calls),
         _reading(subject),
         _gaps(subject),
         _software(subject),
@@ -44,15 +51,34 @@ def methods_page(subject: Subject) -> str:
 def _what(subject: Subject) -> str:
     definition, facts = subject.session.definition, subject.session.facts
     experiment, framework = definition.experiment, definition.framework
+    documents = counted(len(definition.documents), "document")
+    dimensions = counted(len(framework.dimensions), "dimension")
     variants = f" under {counted(len(experiment.variants), 'prompt variant')}" if len(experiment.variants) > 1 else ""
+    scored, having = f"We scored {documents} on", "having each document analysed"
+    if not subject.is_answered:
+        scored = f"{documents} {'was' if len(definition.documents) == 1 else 'were'} to be scored on"
+        having = "each document to be analysed"
     return (
-        f"We scored {counted(len(definition.documents), 'document')} on "
-        f"{counted(len(framework.dimensions), 'dimension')} of the framework {framework.display_name} (version "
-        f"{framework.version}), having each document analysed{variants} "
-        f"{counted(experiment.runs_per_model, 'time')} by {_each(len(experiment.models))} "
-        f"({counted(facts.analyses, 'planned analysis')}), beginning on "
-        f"{facts.created_at:%d %B %Y}."
+        f"{scored} {dimensions} of the framework {framework.display_name} (version {framework.version}), "
+        f"{having}{variants} {counted(experiment.runs_per_model, 'time')} by {_each(len(experiment.models))} "
+        f"({counted(facts.analyses, 'planned analysis')}), beginning {_beginning(facts)}."
     )
+
+
+def _beginning(facts: SessionFacts) -> str:
+    """Return the day on which the session began, as far as it was recorded."""
+    if facts.clock == "time_not_recorded":
+        return facts.opened
+    zone = " by a clock whose zone was not recorded" if facts.clock == "zone_not_recorded" else ""
+    return f"on {facts.created_at:%d %B %Y}{zone}"
+
+
+def _answered(subject: Subject) -> str:
+    """Say how many analyses were answered, where these are not all."""
+    if subject.is_answered:
+        return ""
+    answered = len(subject.answered)
+    return f"Of these, {answered or 'none'} {'was' if answered < 2 else 'were'} answered."
 
 
 def _each(models: int) -> str:
@@ -71,7 +97,9 @@ def _models(subject: Subject) -> list[str]:
             sentences.append(f"{model} is a dictionary method that counts marker phrases, not a language model.")
             continue
         named = ", ".join(f"{version} ({counted(times, 'answer')})" for version, times in sorted(versions.items()))
-        sentences.append(f"{model} answered as {named}, asked with {_asked(settings(model).parameters())}.")
+        known = subject.session.facts.migrated_from is None
+        asked = _asked(settings(model).parameters()) if known else "parameters that were not recorded"
+        sentences.append(f"{model} answered as {named}, asked with {asked}.")
     return sentences
 
 
@@ -80,11 +108,14 @@ def _asked(parameters: Mapping[str, Any]) -> str:
 
 
 def _reading(subject: Subject) -> str:
-    routes = Counter(str(record.route) for record in subject.records if record.route is not None)
-    if not routes:
+    if not subject.answered:
         return ""
+    routes = Counter(record.route for record in subject.answered)
     parts = [f"{routes[route]} {how}" for route, how in _ROUTES.items() if routes[route]]
-    return f"Scores were read from the archived answers by rule: {'; '.join(parts)}. No score was computed by a model."
+    if routes[None]:
+        parts.append(f"{routes[None]} gave none that could be read")
+    answers = counted(len(subject.answered), "archived answer")
+    return f"Scores were read from {answers} by rule: {'; '.join(parts)}. No score was computed by a model."
 
 
 def _gaps(subject: Subject) -> str:
@@ -100,8 +131,9 @@ def _gaps(subject: Subject) -> str:
 
 
 def _software(subject: Subject) -> str:
-    versions = subject.session.facts.versions
-    return (
-        f"The session was run with discernus {versions.get('discernus', 'of an unknown version')}; all prompts, "
-        "answers and scores are in the replication package."
-    )
+    facts, packed = subject.session.facts, subject.versions["discernus"]
+    if facts.migrated_from is not None:
+        ran = f"by an earlier program, and its records were migrated and read with discernus {packed}"
+    else:
+        ran = f"with discernus {subject.ran or 'of a version that was not recorded'}"
+    return f"The session was run {ran}; all prompts, answers and scores are in the replication package."

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import PurePosixPath
 
-from discernus.packages.subject import Subject, counted
+from discernus.experiments.experiment import Experiment
+from discernus.packages.counting import counted
+from discernus.packages.reuse import taken_over
+from discernus.packages.subject import Subject
+from discernus.packages.workbench import MODELS_FILE
+
+UNRECORDED = "unrecorded/"  # before the name of a model that a migrated session does not tell
+_STORE = PurePosixPath("anew")  # a projects folder of its own, which is in nobody's way
+_AGAIN = _STORE / "again/experiments/again"
 
 _FILES = (
     ("tables/results.csv", "the scores: a row for each analysis, with models, runs, versions, costs"),
@@ -26,7 +35,7 @@ def readme(subject: Subject) -> str:
     """Return README.md."""
     facts = subject.session.facts
     width = max(len(name) for name, _ in _FILES)
-    version = facts.versions.get("discernus", "unknown")
+    version = subject.ran or subject.versions["discernus"]
     lines = [
         f"# {subject.title}",
         "",
@@ -35,6 +44,7 @@ def readme(subject: Subject) -> str:
         f"Project {facts.project}, experiment {facts.experiment}, {facts.session}; packed "
         f"{subject.exported_at:%Y-%m-%d} (UTC).",
         "",
+        *_taken_over(subject),
         *_taken_out(subject),
         "## What is here",
         "",
@@ -57,6 +67,11 @@ def readme(subject: Subject) -> str:
         *_again(subject),
     ]
     return "\n".join(lines)
+
+
+def _taken_over(subject: Subject) -> list[str]:
+    sentences = taken_over(one.record for one in subject.calls)
+    return ["## What was not asked for anew", "", *sentences, ""] if sentences else []
 
 
 def _taken_out(subject: Subject) -> list[str]:
@@ -84,7 +99,8 @@ def _taken_out(subject: Subject) -> list[str]:
 
 def _again(subject: Subject) -> list[str]:
     experiment = subject.session.definition.experiment
-    framework, corpus = (PurePosixPath(name) for name in (experiment.framework_file, experiment.corpus))
+    if any(model.startswith(UNRECORDED) for model in experiment.models):
+        return ["## Ask the models anew", "", "That cannot be done: which models were asked was not recorded.", ""]
     if subject.redactions:
         return ["## Ask the models anew", "", "For that the texts are needed, which are not all here.", ""]
     return [
@@ -93,13 +109,29 @@ def _again(subject: Subject) -> list[str]:
         "This calls them again, and costs what they cost. Language models seldom give the same answer twice.",
         "",
         "```",
-        "mkdir -p projects/again/experiments/again && cd projects/again/experiments/again",
-        f"mkdir -p {framework.parent} {corpus}",
-        "cp …/data/session/experiment_snapshot.md experiment.md",
-        f"cp …/data/session/framework_snapshot.md {framework}",
-        f"cp -r …/data/session/corpus/. {corpus}/",
-        f"cp …/data/tables/corpus.csv {corpus.parent / 'corpus.csv'}",
-        "starter.py again/again",
+        *_commands(experiment, models_file=subject.has_models_file),
         "```",
         "",
     ]
+
+
+def _commands(experiment: Experiment, *, models_file: bool) -> list[str]:
+    """Return what makes the experiment again, in a store of its own, and runs it."""
+    framework, corpus = (PurePosixPath(name) for name in (experiment.framework_file, experiment.corpus))
+    copies = [
+        ("PACKAGE/data/session/experiment_snapshot.md", PurePosixPath("experiment.md")),
+        ("PACKAGE/data/session/framework_snapshot.md", framework),
+        ("PACKAGE/data/session/corpus/.", corpus),
+        ("PACKAGE/data/tables/corpus.csv", corpus.parent / "corpus.csv"),
+    ]
+    folders = " ".join(_quoted(_AGAIN / folder) for folder in dict.fromkeys((framework.parent, corpus)))
+    return [
+        f"mkdir -p {folders}",
+        *(f"cp -r {source} {_quoted(_AGAIN / target)}" for source, target in copies),
+        *([f"cp PACKAGE/data/environment/{MODELS_FILE} {_STORE}/"] if models_file else []),
+        f"starter.py again/again --projects-dir {_STORE}",
+    ]
+
+
+def _quoted(path: PurePosixPath) -> str:
+    return shlex.quote(path.as_posix())

@@ -18,11 +18,12 @@ from tempfile import TemporaryDirectory
 
 from discernus import __version__
 from discernus.packages.bag import PAYLOAD, SESSION, TABLES, PackageDamaged
-from discernus.packages.tables import package_tables
+from discernus.packages.tables import CODEBOOK, package_tables
 from discernus.packages.workbench import MODELS_FILE, place_for
 from discernus.reports.report import final_report
 from discernus.sessions import layout
 from discernus.sessions.archive import ArchiveDamaged
+from discernus.sessions.integrity import oddities_in
 from discernus.sessions.layout import Call
 from discernus.sessions.redaction import read_redactions
 from discernus.sessions.session import Extracted, Session
@@ -39,6 +40,11 @@ SECTIONS = (
     "Derived metrics",
     "Labels",
     "Run-to-run consistency",
+    "Sentence-resampling stability",
+    "Run-to-run consistency and sentence-resampling stability",
+    "Sentence-resampling stability and run-to-run consistency",
+    "Agreement between models",
+    "Hypotheses",
 )
 MADE = (layout.EXTRACTED, layout.DELIVERABLES, layout.PAGES, "logs")  # what is made anew, and what tells of the making
 
@@ -85,6 +91,8 @@ class Reproduction:
 
 def reproduce(package: Path) -> Reproduction:
     """Recompute an opened package (its folder) and compare; nothing in it is changed. Raises PackageDamaged."""
+    for name, odd in oddities_in(package).items():
+        raise PackageDamaged(f"{name} in the package is not a file: {odd}; nothing of it was read")
     packed = Session(package / SESSION)
     with TemporaryDirectory(prefix="discernus-reproduction-") as temporary:
         session = _without_results(package, packed, Path(temporary))
@@ -124,7 +132,7 @@ def _without_results(package: Path, packed: Session, above: Path) -> Session:
         place = place_for(packed.facts, above, models_file.read_bytes() if models_file.is_file() else None)
     except (LookupError, ValueError) as damaged:
         raise PackageDamaged(f"{SESSION}/{layout.SESSION} cannot be read: {damaged}; verify the package") from damaged
-    shutil.copytree(packed.folder, place, ignore=shutil.ignore_patterns(*MADE))
+    shutil.copytree(packed.folder, place, symlinks=True, ignore=shutil.ignore_patterns(*MADE))
     return Session(place)
 
 
@@ -143,10 +151,10 @@ def _read(session: Session, was: Extracted) -> None:
 
 
 def _tables(packed: Path, session: Session) -> Iterator[Table]:
-    computed = package_tables(session)
-    for name in sorted({path.name for path in packed.glob("*.csv")} | computed.keys()):
-        path = packed / name
-        yield _compared(name, _rows(path.read_bytes() if path.is_file() else b""), _rows(computed.get(name, b"")))
+    computed = {name: data for name, data in package_tables(session).items() if name != CODEBOOK}  # it has no numbers
+    for path in sorted(packed.glob("*.csv")):  # a package of an earlier version lacks what came later
+        if path.name != CODEBOOK:
+            yield _compared(path.name, _rows(path.read_bytes()), _rows(computed.get(path.name, b"")))
 
 
 def _compared(name: str, packed: list[list[str]], computed: list[list[str]]) -> Table:

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
 
+from discernus.packages.counting import counted
 from discernus.packages.licences import Licences
+from discernus.packages.tables import Asked
 from discernus.reports.records import AnalysisRecord
 from discernus.sessions.redaction import Redaction
+from discernus.sessions.seals import newest_seal
 from discernus.sessions.session import Session
 
 _ORCID = re.compile(r"https://orcid\.org/\d{4}-\d{4}-\d{4}-\d{3}[\dX]")
@@ -25,16 +28,22 @@ class Author:
 
 @dataclass(frozen=True)
 class Subject:
-    """A session as a package tells of it. ``versions`` are of what packed it; the session has its own."""
+    """A session as a package tells of it. ``versions`` are of what packed it; the session has its own.
+
+    ``calls`` are all that were answered, ``records`` all analyses that were planned. ``has_models_file``: a models.yaml
+    is in the package.
+    """
 
     name: str
     session: Session
     records: tuple[AnalysisRecord, ...]
+    calls: tuple[Asked, ...]
     redactions: tuple[Redaction, ...]
     authors: tuple[Author, ...]
     licences: Licences
     exported_at: datetime
     versions: dict[str, str]
+    has_models_file: bool
 
     @property
     def title(self) -> str:
@@ -44,14 +53,44 @@ class Subject:
     def description(self) -> str:
         """One paragraph of plain text."""
         definition, facts = self.session.definition, self.session.facts
-        documents, models = len(definition.documents), ", ".join(definition.experiment.models)
+        documents = counted(len(definition.documents), "document")
+        analysed = "analysed" if self.is_answered else "that were to be analysed"
+        models = ", ".join(definition.experiment.models)
         taken_out = " Texts were taken out of it; their hashes are left." if self.redactions else ""
         return (
-            f"{counted(documents, 'document')} analysed by {models} under the framework "
+            f"{documents} {analysed} by {models} under the framework "
             f"{definition.framework.display_name}, version {definition.framework.version}, "
-            f"{counted(definition.experiment.runs_per_model, 'time')} each: every prompt and every answer of session "
+            f"{counted(definition.experiment.runs_per_model, 'time')} each: {self._held()} of session "
             f"{facts.session}, the scores read from them, and what recomputes them.{taken_out}"
         )
+
+    @property
+    def answered(self) -> tuple[AnalysisRecord, ...]:
+        """The analyses that have an answer, whether a score could be read from it or not."""
+        return tuple(record for record in self.records if record.call is not None)
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether every planned analysis has an answer: only then was done what was to be done."""
+        return len(self.answered) == len(self.records)
+
+    @property
+    def ran(self) -> str | None:
+        """The version of discernus that ran the session; None where another program did, or nobody knows."""
+        return self.session.facts.versions.get("discernus")
+
+    @property
+    def sealed(self) -> tuple[int, str] | None:
+        """The session's newest sealed version and its root hash; None where no seal can be read."""
+        file = newest_seal(self.session.store)
+        return None if file is None or file.seal is None else (file.version, file.seal.root_sha256)
+
+    def _held(self) -> str:
+        if self.is_answered:
+            return "every prompt and every answer"
+        of = f"of {counted(len(self.records), 'planned analysis')}"
+        answered = len(self.answered)
+        return f"{of} {answered or 'none'} {'was' if answered < 2 else 'were'} answered; every prompt and every answer"
 
 
 def read_author(given: str) -> Author:
@@ -60,9 +99,3 @@ def read_author(given: str) -> Author:
     if found is None or (found[2] is not None and not _ORCID.fullmatch(found[2])):
         raise ValueError(f"'{given}' is no author: write 'Name' or 'Name <https://orcid.org/0000-0000-0000-0000>'")
     return Author(found[1], cast(str | None, found[2]))
-
-
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun: ``1 document``, ``3 documents``, ``3 analyses``."""
-    several = f"{noun[:-2]}es" if noun.endswith("is") else f"{noun}s"
-    return f"{number} {noun if number == 1 else several}"

@@ -11,19 +11,24 @@ import io
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from discernus.experiments.corpus import Document
 from discernus.experiments.freezing import taken_out_of
 from discernus.reports import results
 from discernus.sessions import layout
-from discernus.sessions.archive import ArchiveDamaged, ArchivedCall
+from discernus.sessions.archive import TIME_NOT_RECORDED, ArchiveDamaged, ArchivedCall
 from discernus.sessions.layout import Call
 from discernus.sessions.session import Session
 from discernus.stages.records import all_calls
 
 CODEBOOK = "codebook.csv"
 RESULTS = "results.csv"
+EVIDENCE = "evidence.csv"
+CONSISTENCY = "consistency.csv"
+ZONE_NOT_RECORDED = "zone_not_recorded"  # the mark of an answer whose times are as some clock showed them
+HYPOTHESIS_TESTS = "hypothesis_tests.csv"
 
 
 @dataclass(frozen=True)
@@ -52,8 +57,13 @@ def package_tables(session: Session) -> dict[str, bytes]:
     """Return every table as CSV, by its file's name, the codebook last."""
     corpus = _corpus_columns(session)
     documents = session.definition.documents
+    tested = session.store.exists(layout.HYPOTHESIS_TESTS)  # there is none without a statistical plan
+    there = session.store.exists(layout.EVIDENCE)  # sessions of earlier versions have none
     return {
         RESULTS: session.store.get(layout.RESULTS),
+        **({EVIDENCE: session.store.get(layout.EVIDENCE)} if there else {}),
+        **({CONSISTENCY: session.store.get(layout.CONSISTENCY)} if session.store.exists(layout.CONSISTENCY) else {}),
+        **({HYPOTHESIS_TESTS: session.store.get(layout.HYPOTHESIS_TESTS)} if tested else {}),
         "calls.csv": _written(_CALLS, asked_of(session)),
         "documents.csv": _written(_documents(session), documents),
         "corpus.csv": _written(corpus, documents),
@@ -71,6 +81,20 @@ def asked_of(session: Session) -> Iterator[Asked]:
         if not session.store.exists(response):  # a rival that said the same
             response = call.response
         yield Asked(record, document, _messages(session, call), response)
+
+
+def answered_at(call: ArchivedCall) -> str | None:
+    """Return when the answer was on disk, without an offset where no zone was recorded; None where no time was."""
+    return None if TIME_NOT_RECORDED in call.marks else _moment(call, call.archived_at)
+
+
+def asked_at(call: ArchivedCall) -> str | None:
+    """Return when the request went out, without an offset where no zone was recorded; None where no time was."""
+    return None if call.started_at is None else _moment(call, call.started_at)
+
+
+def _moment(call: ArchivedCall, at: datetime) -> str:
+    return (at.replace(tzinfo=None) if ZONE_NOT_RECORDED in call.marks else at).isoformat()
 
 
 def _committed(session: Session, call: Call) -> int | None:
@@ -106,9 +130,17 @@ _CALLS = (
     _Column("model_requested", "model that was called", "text", lambda one: one.record.model_requested),
     _Column("model_answered", "model that answered, by its own account", "text", lambda one: one.record.model_answered),
     _Column(
-        "started_at", "when the request went out; empty: not known", "ISO 8601, UTC", lambda one: one.record.started_at
+        "started_at",
+        "when the request went out; empty: not recorded",
+        "ISO 8601, UTC; without an offset: the zone was not recorded",
+        lambda one: asked_at(one.record),
     ),
-    _Column("archived_at", "when the answer was on disk", "ISO 8601, UTC", lambda one: one.record.archived_at),
+    _Column(
+        "archived_at",
+        "when the answer was on disk; empty: not recorded",
+        "ISO 8601, UTC; without an offset: the zone was not recorded",
+        lambda one: answered_at(one.record),
+    ),
     _Column("latency_ms", "from the request to the whole answer", "milliseconds", lambda one: one.record.latency_ms),
     _Column(
         "prompt_tokens",
@@ -143,6 +175,12 @@ _CALLS = (
     ),
     _Column("response_file", "the answer word for word, in the session", "path", lambda one: one.response),
     _Column("response_sha256", "SHA-256 of the answer", "hexadecimal", lambda one: one.record.response_sha256),
+    _Column(
+        "marks",
+        "what was noticed about the answer or its record (truncated, recovered, time_not_recorded, …); empty: nothing",
+        "words, separated by spaces",
+        lambda one: " ".join(one.record.marks),
+    ),
 )
 
 
@@ -178,13 +216,19 @@ def _codebook(session: Session, corpus: list[_Column]) -> bytes:
     """Return what each column of each table means, with its unit."""
     described = [("calls.csv", list(_CALLS)), ("documents.csv", _documents(session)), ("corpus.csv", corpus)]
     lines = [results.line(("table", "column", "meaning", "unit_or_scale"))]
-    lines += [results.line((RESULTS, *row)) for row in _rows(session.store.get(layout.DICTIONARY))[1:]]
+    lines += [results.line(_placed(row)) for row in _rows(session.store.get(layout.DICTIONARY))[1:]]
     lines += [
         results.line((table, column.name, column.meaning, column.unit))
         for table, columns in described
         for column in columns
     ]
     return b"".join(lines)
+
+
+def _placed(row: list[str]) -> list[str]:
+    """Return a row of the session's data dictionary with its table; what names none is a column of results.csv."""
+    table, named, column = row[0].partition(".csv/")
+    return [f"{table}.csv", column, *row[1:]] if named else [RESULTS, *row]
 
 
 def _rows(data: bytes) -> list[list[str]]:

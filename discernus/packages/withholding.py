@@ -27,14 +27,14 @@ from discernus.experiments.freezing import EXPERIMENT_SNAPSHOT, FRAMEWORK_SNAPSH
 from discernus.experiments.plan import Analysis
 from discernus.extraction.extract import Extraction, extract, from_second_model
 from discernus.packages.passages import MARK, Passages
-from discernus.reports import results
+from discernus.reports import evidence, results
 from discernus.sessions import layout
 from discernus.sessions.archive import ArchivedCall
 from discernus.sessions.integrity import is_lock, is_temporary, names_in
 from discernus.sessions.layout import Call
 from discernus.sessions.redaction import Kind, Redacted, Redaction
 from discernus.sessions.session import Extracted, Session
-from discernus.stages.projection import write_tables
+from discernus.stages.projection import tables_of
 from discernus.stages.records import session_records
 
 SCORED = ("_score", "_confidence", "_salience")
@@ -288,7 +288,7 @@ def _other(copy: _Copy, name: str, data: bytes) -> bytes | None:
     if kind == "json":
         return _json(copy, data)
     if kind == "csv":
-        return _table(copy, text)
+        return _evidence(copy, text) if name.endswith(f"/{evidence.NAME}") else _table(copy, text)
     if kind == "jsonl":
         lines = (_json(copy, line.encode()) if line.strip() else line.encode() for line in text.split("\n"))
         return b"\n".join(line.replace(b"\n", b"") for line in lines)
@@ -299,6 +299,17 @@ def _table(copy: _Copy, text: str) -> bytes:
     rows = list(csv.reader(io.StringIO(text, newline="")))
     masked = [[copy.passages.mask(cell) for cell in row] for row in rows]
     return text.encode() if masked == rows else b"".join(results.line(row) for row in masked)
+
+
+def _evidence(copy: _Copy, text: str) -> bytes:
+    """Return the table of quotations as it is made of masked answers: a row for each dimension that had any."""
+    ids = {document.id for document in copy.documents}
+    rows = [dict(row) for row in csv.DictReader(io.StringIO(text, newline=""))]
+    for row in rows:
+        if row["document"] in ids:
+            row.update(quotation=MARK, verified="", match="")
+    lines = dict.fromkeys(tuple(row.values()) for row in rows)
+    return b"".join([results.line(evidence.COLUMNS), *map(results.line, lines)])
 
 
 def _quotation(copy: _Copy, found: re.Match[str]) -> str:
@@ -356,8 +367,9 @@ def _read_again(copy: _Copy, target: Session) -> None:
         masked = _masked_leaves(copy, was.model_copy(update=update).model_dump(mode="json"))
         written = Extracted.model_validate_json(json.dumps(masked)).model_dump_json(indent=1).encode()
         target.store.put(layout.extracted(number), written)
-    write_tables(target, list(session_records(target)))
-    target.store.remove(layout.TABLES_LOCK)
+    for name, data in tables_of(target, list(session_records(target))).items():
+        if target.store.exists(name):  # a session of an earlier version has fewer
+            target.store.put(name, data)
 
 
 def _extraction(target: Session, was: Extracted, record: ArchivedCall, text: str) -> Extraction:

@@ -11,8 +11,14 @@ MODELS_FILE = "models.yaml"
 
 
 def place_for(facts: SessionFacts, above: Path, models_file: bytes | None) -> Path:
-    """Return where the session's folder is to lie in a store below ``above``, which has that models.yaml."""
+    """Return where the session's folder is to lie in a store below ``above``, which has that models.yaml.
+
+    Raises ValueError for names that lead elsewhere: a stranger's package may hold any.
+    """
     projects = above / "projects"
+    for name in (facts.project, facts.experiment, facts.session):
+        if name in ("", ".", "..") or "/" in name or "\0" in name:
+            raise ValueError(f"{name!r} is no name of a folder")
     folder = projects / facts.project / "experiments" / facts.experiment / "sessions" / facts.session
     folder.parent.mkdir(parents=True)
     if models_file is not None:

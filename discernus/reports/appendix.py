@@ -33,19 +33,30 @@ def evidence(data: ReportData) -> str:
         f"{count(len(distinct), 'distinct quotation')} given as evidence; {lost} of them not found in the document "
         f"they are said to be from{f', {unchecked} not checked since the text is not at hand' if unchecked else ''}. "
         "Typography, white space and letter case do not count in the comparison. A quotation that stands in the text "
-        "is not thereby good evidence.",
+        f"is not thereby good evidence.{_prose(data)}",
     ]
+    none = "No evidence was read." if _prose(data) else "No evidence was quoted."
     for dimension in data.framework.dimensions:
         found = cited.get(dimension.name)
         lines = [f"### {text(dimension.label)}", ""]
         if not found:
-            lines.append("No evidence was quoted.")
+            lines.append(none)
         for key, times in _shown(found or Counter(), standing):
             by = series([text(model) for model in sorted(models[dimension.name, *key])])
             flag = {"not found": " **NOT FOUND IN THE TEXT**", None: " (not checked)"}.get(standing[key], "")
             lines.append(f"- “{_shortened(key[1])}” ({text(key[0])}; {by}, cited {count(times, 'time')}){flag}")
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
+
+
+def _prose(data: ReportData) -> str:
+    """Say of how many answers no evidence was read, since they are prose; "" where none is."""
+    read = [record for record in data.records if record.route is not None]
+    prose = sum(record.route == "outline" for record in read)
+    if not prose:
+        return ""
+    said = f"{prose:,} of {count(len(read), 'answer')} {'is' if prose == 1 else 'are'} prose under labels"
+    return f" Evidence is not read from prose answers: {said}, and what they quote is in their text alone."
 
 
 def _shown(

@@ -8,6 +8,7 @@ from discernus.experiments.corpus import Document
 from discernus.experiments.experiment import Experiment
 from discernus.experiments.framework import Framework
 from discernus.reports.records import AnalysisRecord
+from discernus.statistics.verdicts import Tested
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,50 @@ class Destination:
 
 
 @dataclass(frozen=True)
+class Preregistration:
+    """What was registered before the session. ``flaws`` weaken it; ``deviations`` is None where it cannot be read."""
+
+    name: str
+    registered_at: str  # ISO 8601, UTC
+    sha256: str
+    signed_by: str | None
+    flaws: tuple[str, ...]
+    deviations: tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
+class EarlierReading:
+    """A session that was opened before this one, with answers about ``shared`` of this one's texts.
+
+    It had ``documents`` in all.
+    """
+
+    session: str
+    created_at: str  # ISO 8601, UTC where its zone was recorded
+    models: tuple[str, ...]
+    same_framework: bool
+    shared: int
+    documents: int
+    zone_recorded: bool = True
+
+
+@dataclass(frozen=True)
+class TakenOver:
+    """Answers that another ``session`` was given, and that this one took over instead of asking again.
+
+    ``first`` and ``last`` are the days (UTC) on which they were given, None where no time is known. ``cost_usd`` is
+    what is known of their price there, None where nothing is; ``unpriced`` have none.
+    """
+
+    session: str
+    answers: int
+    first: str | None
+    last: str | None
+    cost_usd: float | None
+    unpriced: int
+
+
+@dataclass(frozen=True)
 class SessionFile:
     """A file of the session with the SHA-256 (hex) of its bytes."""
 
@@ -163,5 +208,12 @@ class ReportData:
     versions: Mapping[str, str] = field(default_factory=dict)
     files: tuple[SessionFile, ...] = ()
     warnings: tuple[str, ...] = ()
+    clock: Literal["utc", "zone_not_recorded", "time_not_recorded"] = "utc"  # what ``started_at`` is worth
+    taken_over: tuple[TakenOver, ...] = ()  # from other sessions
+    migrated_from: str | None = None  # the folder of an older layout that it was read from
+    preregistration: Preregistration | None = None
+    earlier: tuple[EarlierReading, ...] | None = None  # None: nothing tells what was before
+    earlier_gone: tuple[str, ...] = ()  # sessions that were opened before, and can no longer be read
+    tests: tuple[Tested, ...] = ()  # of the statistical plan
     baselines: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     """Of an offline model: each document's scores by the count over its whole text, without resampling."""

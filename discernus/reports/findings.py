@@ -1,12 +1,13 @@
-"""The report's tables of scores, derived metrics and labels, and how far repeated runs agree."""
+"""The report's tables of scores, derived metrics and labels."""
 
 from collections import Counter
 
 from discernus.extraction.names import label_names
+from discernus.reports.agreement import FEW, section_name, with_interval
 from discernus.reports.data import ReportData
 from discernus.reports.groups import Group, variables_of
 from discernus.reports.markdown import NONE, number, series, split_table, table, text
-from discernus.statistics.consistency import FEW_DOCUMENTS
+from discernus.statistics.consistency import ONE_WAY
 
 DOCUMENT_ROWS = 60
 LABELS_SHOWN = 3
@@ -28,18 +29,20 @@ def dimensions(data: ReportData, groups: list[Group]) -> str:
     parts.append(
         f"{scale} Mean, SD (ddof 1), min and max are over documents, each with its mean over runs. *Scores* counts "
         "single analyses with a score; *SD within* is the mean SD of one document's scores over runs. "
-        f"{NONE} means that there is no number, for the reasons given under *Gaps* and *{_section(groups)}*."
+        f"{NONE} means that there is no number, for the reasons given under *Gaps* and *{section_name(groups)}*, where "
+        f"the last column and its mark {FEW} are explained."
     )
     return "\n\n".join(parts)
 
 
 def _row(group: Group, name: str) -> list[str]:
-    across, alpha, spread = group.across_documents(name), group.alpha(name), group.spread(name)
+    across, spread = group.across_documents(name), group.spread(name)
     return [
         text(name),
         f"{across.n} of {across.n + across.missing}",
         str(group.count(name)),
-        *map(number, (across.mean, across.sd, across.minimum, across.maximum, spread.mean, alpha.value)),
+        *map(number, (across.mean, across.sd, across.minimum, across.maximum, spread.mean)),
+        with_interval(group.coefficients(name)[0]),
     ]
 
 
@@ -99,59 +102,6 @@ def labels(data: ReportData, groups: list[Group]) -> str | None:
     return "\n\n".join(parts)
 
 
-def consistency(data: ReportData, groups: list[Group]) -> str:
-    """Return how far runs agree, in a table per group and in words that claim no more than that."""
-    dimension_names, metric_names = variables_of(data.framework)
-    parts = [f"## {_section(groups)}", *_meaning(groups)]
-    for group in groups:
-        parts += _agreement(group, [*dimension_names, *metric_names])
-    return "\n\n".join(parts)
-
-
-def _agreement(group: Group, names: list[str]) -> list[str]:
-    """Return the table of one group, then what has to be said about it."""
-    headings = ["variable", _short(group), "complete documents", "incomplete", "runs", "SD within", "largest SD within"]
-    alphas = {name: group.alpha(name) for name in names}
-    rows = []
-    for name, alpha in alphas.items():
-        spread = group.spread(name)
-        counts = [str(alpha.documents), str(alpha.incomplete), str(alpha.runs)]
-        rows.append([text(name), number(alpha.value), *counts, number(spread.mean), number(spread.largest)])
-    parts = [f"### {group.title}\n\n{table(headings, rows)}{_noted(group)}"]
-    undefined: dict[str, list[str]] = {}
-    for name, alpha in alphas.items():
-        if alpha.reason is not None:
-            undefined.setdefault(alpha.reason, []).append(text(name))
-    if undefined:
-        parts.append("\n".join(f"- {series(of)}: undefined, since {reason}." for reason, of in undefined.items()))
-    if any(alpha.value is not None and alpha.rests_on_few for alpha in alphas.values()):
-        parts.append(
-            f"**Warning:** a figure from fewer than {FEW_DOCUMENTS} complete documents varies widely from one set of "
-            "texts to the next. No threshold should be judged on it."
-        )
-    if len(group.answered) > 1:
-        answered = series([text(model) for model in group.answered])
-        parts.append(f"**Warning:** these runs were answered by {answered}; the figures mix those models.")
-    return parts
-
-
-def _meaning(groups: list[Group]) -> list[str]:
-    found = []
-    if any(group.offline for group in groups):
-        found.append(
-            "*Sentence-resampling stability*: each run of an `offline/…` method counts over a fresh draw of the "
-            "text's sentences. The figure (the formula of Cronbach's alpha, with draws as items) shows how far a score "
-            "depends on a few sentences. It says nothing about how any model reads."
-        )
-    if any(not group.offline for group in groups):
-        found.append(
-            "*Run-to-run consistency (Cronbach's alpha)*: rows are documents, items are runs, and only documents "
-            "with a score in every run count. It shows how far a model repeats itself. It is neither accuracy nor "
-            "intercoder reliability: a model can be consistently wrong."
-        )
-    return found
-
-
 def _by_document(heading: str, lead: str, names: list[str], groups: list[Group]) -> str:
     parts = [heading, lead]
     for group in groups:
@@ -185,12 +135,7 @@ def _noted(group: Group) -> str:
 
 
 def _short(group: Group) -> str:
-    return "sentence-resampling stability" if group.offline else "Cronbach's alpha over runs"
-
-
-def _section(groups: list[Group]) -> str:
-    names = list(dict.fromkeys(group.consistency_name for group in groups))
-    return series(names).capitalize() or "Run-to-run consistency"
+    return group.consistency_name if group.offline else f"{ONE_WAY[0]} over runs"
 
 
 def _tally(given: Counter[str | None]) -> str:

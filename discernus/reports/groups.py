@@ -12,7 +12,16 @@ from discernus.experiments.experiment import OFFLINE_PREFIX
 from discernus.experiments.framework import Framework
 from discernus.reports.markdown import count, series, text
 from discernus.reports.records import AnalysisRecord
-from discernus.statistics.consistency import Alpha, Spread, cronbach_alpha, spread_within_documents
+from discernus.statistics.consistency import (
+    Alpha,
+    Coefficient,
+    Spread,
+    cronbach_alpha,
+    label_coefficients,
+    score_coefficients,
+    spread_within_documents,
+    stability,
+)
 from discernus.statistics.descriptives import Description, describe
 
 
@@ -99,6 +108,17 @@ class Group:
 
     def alpha(self, variable: str) -> Alpha:
         return cronbach_alpha(self.table(variable))
+
+    def coefficients(self, variable: str) -> tuple[Coefficient, ...]:
+        """Return how far the runs agree on a dimension or derived metric; of an offline method, its stability."""
+        table = self.table(variable)
+        return (stability(table),) if self.offline else score_coefficients(tuple(map(tuple, table)))
+
+    def label_agreement(self, label: str) -> tuple[Coefficient, ...]:
+        """Return how far the runs agree on a label; of an offline method, which gives none, nothing is computed."""
+        given = {(record.document, record.run): record.labels.get(label) for record in self.records}
+        rows = tuple(tuple(given.get((document, run)) for run in self.runs) for document in self.documents)
+        return () if self.offline else label_coefficients(rows)
 
     def spread(self, variable: str) -> Spread:
         return spread_within_documents(self.table(variable))

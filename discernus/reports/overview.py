@@ -4,12 +4,13 @@ import re
 from typing import Any
 
 from discernus.experiments.experiment import OFFLINE_PREFIX, Experiment
-from discernus.experiments.testability import Test, tests_of
-from discernus.reports.data import ReportData
+from discernus.reports.data import ReportData, TakenOver
 from discernus.reports.groups import Group
 from discernus.reports.markdown import NONE, count, number, series, table, text
+from discernus.reports.methods import NOT_VALIDATED
 
 DOCUMENTS_IN_WORDS = 12
+RUN_COUNTED_OFF = "run_counted_off"  # the mark of an answer from an older layout that did not say of which run it is
 
 _LABEL = re.compile(
     r"^#{1,6}[ \t]*(?P<heading>[^\n]*\bsample material\b[^\n]*)\n+(?P<body>[^\n#].*?)(?:\n\s*\n|\Z)",
@@ -28,7 +29,7 @@ def opening(data: ReportData, groups: list[Group]) -> str:
     label = sample_label(data.experiment)
     if label:
         parts.append(f"> {label}")
-    parts.append(f"{_STATUS[data.status]}{_partial(data)}")
+    parts += [f"{_STATUS[data.status]}{_partial(data)}", NOT_VALIDATED]
     if any(group.offline for group in groups):
         parts.append(
             "Numbers under a model named `offline/…` come from a **dictionary method** that counts marker phrases. "
@@ -57,7 +58,6 @@ def what_was_run(data: ReportData, groups: list[Group]) -> str:
     models = series([text(model) for model in dict.fromkeys(group.in_place_of or group.model for group in groups)])
     variants = list(dict.fromkeys(group.variant for group in groups))
     runs = max((len(group.runs) for group in groups), default=0)
-    ended = f" and ended {text(data.finished_at)}" if data.finished_at and data.migrated_from is None else ""
     name, project, session = text(data.experiment.name), text(data.project), text(data.session)
     as_planned = all(record.call and record.read_by == record.model_requested for record in data.records)
     was = "was" if as_planned else "was to be"
@@ -66,12 +66,51 @@ def what_was_run(data: ReportData, groups: list[Group]) -> str:
         f"Experiment *{name}* of project *{project}*, session *{session}*: each of {documents} {was} analysed "
         f"{count(runs, 'time')} by {models or 'no model'} under {count(len(variants), 'variant')} "
         f"({series([text(variant) for variant in variants])}) of the framework {framework}, which scores "
-        f"{count(len(data.framework.dimensions), 'dimension')}. The session began {text(data.started_at)}{ended} (UTC)."
+        f"{count(len(data.framework.dimensions), 'dimension')}. {_when(data)}"
     )
     rows = [_row(group) for group in groups]
     headings = ["model", "variant", "model that answered", "planned", "scored", "partial", "parked", "pending"]
     parts = ["## What was run", paragraph, table(headings, rows, left=3), *(_migrated(data) or _parameters(data))]
-    return "\n\n".join(parts)
+    return "\n\n".join([*parts, *_taken_over(data)])
+
+
+def _when(data: ReportData) -> str:
+    """Say when the session began and ended, as far as that was recorded."""
+    if data.clock == "time_not_recorded":
+        return "When the session began was not recorded."
+    if data.clock == "zone_not_recorded":
+        at = text(data.started_at.removesuffix("+00:00"))
+        return f"The session began {at} by its author's clock, whose zone was not recorded."
+    ended = f" and ended {text(data.finished_at)}" if data.finished_at and data.migrated_from is None else ""
+    return f"The session began {text(data.started_at)}{ended} (UTC)."
+
+
+def _taken_over(data: ReportData) -> list[str]:
+    """Return a paragraph on the answers that other sessions were given, and paid for; [] where all are its own."""
+    if not data.taken_over:
+        return []
+    lines = [
+        f"- {count(one.answers, 'answer')} from session *{text(one.session)}*, given {_given(one)}: {_paid_there(one)}"
+        for one in data.taken_over
+    ]
+    lead = (
+        "Not every answer was given in this session. Where an earlier one had answered the same question, of the same "
+        "run, its answer was taken over, byte for byte; nothing was paid for it again:"
+    )
+    return [lead + "\n\n" + "\n".join(lines)]
+
+
+def _given(one: TakenOver) -> str:
+    if one.first is None or one.last is None:
+        return "at times that were not recorded"
+    return f"on {one.first} (UTC)" if one.first == one.last else f"from {one.first} to {one.last} (UTC)"
+
+
+def _paid_there(one: TakenOver) -> str:
+    if one.cost_usd is None:
+        return "what they cost there is not known."
+    more = f", and {count(one.unpriced, 'answer')} of unknown price" if one.unpriced else ""
+    return f"they cost {one.cost_usd:.4f} USD there{more}, which is in no sum here."
 
 
 def _migrated(data: ReportData) -> list[str]:
@@ -81,7 +120,20 @@ def _migrated(data: ReportData) -> list[str]:
     return [
         f"The session was migrated from *{text(data.migrated_from)}*, a folder of an older layout; nothing was asked "
         "anew. Parameters were not recorded there. Models, times, tokens and costs are given as far as it has them: "
-        "`unrecorded/unknown` stands for a model that it does not name, and what is not recorded is no cost of today."
+        "`unrecorded/unknown` stands for a model that it does not name, and what is not recorded is no cost of today.",
+        *_counted_off(data),
+    ]
+
+
+def _counted_off(data: ReportData) -> list[str]:
+    """Return how many runs are no recorded ones; [] where all are."""
+    number = sum(RUN_COUNTED_OFF in record.marks for record in data.records)
+    if not number:
+        return []
+    return [
+        f"Of {count(number, 'answer')} no run was recorded: the runs of equal questions were counted off in the order "
+        f"of their answers, and carry the mark `{RUN_COUNTED_OFF}`. What is said of consistency between runs rests on "
+        "these being independent repeats, which nothing shows."
     ]
 
 
@@ -175,33 +227,3 @@ def _those(present: dict[str, float], names: dict[str, str], value: float) -> st
     tied = [names[name] for name, mean in present.items() if number(mean) == number(value)]
     shown = series(tied) if len(tied) <= 3 else f"{series(tied[:3])} and {len(tied) - 3} more"
     return f"{shown} ({number(value)})"
-
-
-def hypotheses(data: ReportData) -> str:
-    """Return each hypothesis with what was planned for it, and what is or is not said about it here."""
-    parts = ["## Hypotheses"]
-    if not data.experiment.hypotheses:
-        return "## Hypotheses\n\nThe experiment states none."
-    parts.append(
-        "No hypothesis is judged in this report: tests are not part of this version. The tables are descriptive."
-    )
-    offline = all(model.startswith(OFFLINE_PREFIX) for model in data.experiment.models)
-    lines = []
-    tests = tests_of(data.experiment.statistical_plan)
-    for hypothesis in data.experiment.hypotheses:
-        verdict = (
-            f"not testable: {text(hypothesis.untestable)}"
-            if hypothesis.untestable
-            else "tests are not part of this version"
-        )
-        planned = "".join(_planned(test) for test in tests if hypothesis.name in test.hypotheses)
-        lines.append(f"- **{text(hypothesis.name)}**: {text(hypothesis.text)}\n  *{verdict}{planned}.*")
-    parts.append("\n".join(lines))
-    if offline:
-        parts.append("No language model was asked, so nothing here bears on how a language model reads.")
-    return "\n\n".join(parts)
-
-
-def _planned(test: Test) -> str:
-    groups = f" by {series([text(name) for name in test.groups])}" if test.groups else ""
-    return f"; planned on {series([text(name) for name in test.variables])}{groups}" if test.variables else ""

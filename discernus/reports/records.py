@@ -49,6 +49,7 @@ class AnalysisRecord(BaseModel):
     answered_at: str | None = None  # ISO 8601, UTC
     ask: int = 0
     call: str | None = None
+    reused_from: str | None = None  # session and call that paid for the answer; it then costs nothing here
     parameters: dict[str, Any] = {}
     dropped_parameters: tuple[str, ...] = ()
 

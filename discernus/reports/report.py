@@ -5,7 +5,19 @@ Written by code alone, so that the same session gives the same report, and no nu
 
 from dataclasses import replace
 
-from discernus.reports import answerers, appendix, circumstances, costs, failures, findings, overview
+from discernus.reports import (
+    agreement,
+    answerers,
+    appendix,
+    circumstances,
+    costs,
+    failures,
+    findings,
+    hypotheses,
+    methods,
+    overview,
+    registration,
+)
 from discernus.reports.data import ReportData
 from discernus.reports.groups import groups_of
 
@@ -19,13 +31,16 @@ def final_report(data: ReportData) -> str:
         overview.what_was_run(data, groups),
         overview.summary(data, groups),
         answerers.stand_ins(data),
+        methods.methods(data),
         findings.dimensions(data, groups),
         findings.documents(data, groups),
         findings.baselines(data),
         findings.derived(data, groups),
         findings.labels(data, groups),
-        findings.consistency(data, groups),
-        overview.hypotheses(data),
+        agreement.consistency(data, groups),
+        agreement.models(data, groups),
+        hypotheses.hypotheses(data),
+        registration.before_the_session(data),
         appendix.evidence(data),
         appendix.gaps(data, groups),
         failures.what_went_wrong(data),

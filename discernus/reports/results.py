@@ -26,6 +26,7 @@ class Column:
     meaning: str
     unit: str
     value: Callable[[AnalysisRecord], Any]
+    numeric: bool = False  # whether it holds numbers even where each of them is missing
 
 
 def header(framework: Framework, metadata_keys: Sequence[str], parameter_names: Sequence[str]) -> list[str]:
@@ -37,7 +38,7 @@ def row(
     record: AnalysisRecord, framework: Framework, metadata_keys: Sequence[str], parameter_names: Sequence[str]
 ) -> list[str]:
     """Return the cells of one analysis, in the header's order; a missing value is an empty cell."""
-    return [_cell(column.value(record)) for column in columns(framework, metadata_keys, parameter_names)]
+    return [cell(column.value(record)) for column in columns(framework, metadata_keys, parameter_names)]
 
 
 def line(cells: Iterable[str]) -> bytes:
@@ -54,7 +55,7 @@ def write_csv(
     """Return the whole of results.csv, the records in the order given."""
     described = columns(framework, metadata_keys, parameter_names)
     lines = [line(column.name for column in described)]
-    lines += [line(_cell(column.value(record)) for column in described) for record in records]
+    lines += [line(cell(column.value(record)) for column in described) for record in records]
     return b"".join(lines)
 
 
@@ -115,7 +116,7 @@ def _identity() -> list[Column]:
         Column("model_requested", "model that the experiment asked for", "text", lambda r: r.model_requested),
         Column("model_asked", asked, "text", lambda r: r.model_asked),
         Column("model_answered", "model that answered, by its own account", "text", lambda r: r.model_answered),
-        Column("substituted", substituted, "true or false", lambda r: r.substituted),
+        Column("substituted", substituted, "true or false", lambda r: r.substituted, numeric=True),
         Column("variant", "the framework's way of asking", "text", lambda r: r.variant),
         Column("run", "which of the repeats, from 1", "", lambda r: r.run),
     ]
@@ -126,14 +127,16 @@ def _scores(framework: Framework) -> list[Column]:
     salient = any(field.role == "salience" for field in framework.contract.fields)
     for dimension in framework.dimensions:
         name, scale = dimension.name, f"{dimension.low:g} to {dimension.high:g}"
-        found.append(Column(f"{name}_score", f"score of {dimension.label}", scale, _entry("scores", name)))
+        meaning = f"score of {dimension.label}"
+        found.append(Column(f"{name}_score", meaning, scale, _entry("scores", name), numeric=True))
         meaning = f"the model's own statement of its confidence in {name}_score; not a measure of accuracy"
-        found.append(Column(f"{name}_confidence", meaning, "as stated", _entry("confidence", name)))
+        found.append(Column(f"{name}_confidence", meaning, "as stated", _entry("confidence", name), numeric=True))
         if salient:
             meaning = f"salience of {dimension.label}, as the model states it"
-            found.append(Column(f"{name}_salience", meaning, "as stated", _entry("salience", name)))
+            found.append(Column(f"{name}_salience", meaning, "as stated", _entry("salience", name), numeric=True))
     for metric in framework.derived_metrics:
-        found.append(Column(metric.name, f"computed: {metric.formula}", "", _entry("derived", metric.name)))
+        meaning = f"computed: {metric.formula}"
+        found.append(Column(metric.name, meaning, "", _entry("derived", metric.name), numeric=True))
     for label in label_names(framework):
         found.append(Column(label, "label that the model gave", "text", _entry("labels", label)))
     return found
@@ -143,14 +146,18 @@ def _circumstances() -> list[Column]:
     status = "scored, partial (some scores are missing), parked (no usable answer was had) or pending"
     route = "how the scores were read: contract_json, json_in_text, repaired_json, outline or second_model"
     cost = (
-        "cost of the answer that was scored; what else was asked for the analysis is in the report's cost; empty: no "
-        "price is known, which is not 0"
+        "what this session paid for the answer that was scored, 0 where it was taken over; what else was asked for the "
+        "analysis is in the report's cost; empty: no price is known, which is not 0"
     )
     ask = "0: the first question was used; more: the question was repeated after an unusable answer"
+    reused = "session and call whose answer was taken over instead of asking again, paid for there; empty: asked here"
     cached, reasoning = "prompt tokens that the vendor's cache held", "completion tokens spent on reasoning"
     marks = (
         "what was noticed about the answer: oversized, truncated (at the limit of its output), runaway (without end), "
-        "refusal, active_content (would act in a browser), no_text; empty: nothing"
+        "refusal, active_content (would act in a browser), no_text; recovered (from a session of an older "
+        "layout), and of these time_not_recorded, zone_not_recorded (the time is as its author's clock showed it), "
+        "zone_by_other_logs (of the same folder), run_counted_off (which run it is was not recorded), cut_by_the_log; "
+        "empty: nothing"
     )
     return [
         Column("status", status, "", lambda r: r.status),
@@ -158,14 +165,15 @@ def _circumstances() -> list[Column]:
         Column("extraction_route", route, "", lambda r: r.route),
         Column("finish_reason", "why the model stopped, as the vendor says", "text", lambda r: r.finish_reason),
         Column("marks", marks, "text", lambda r: ", ".join(r.marks)),
-        Column("prompt_tokens", "tokens sent", "tokens", lambda r: r.prompt_tokens),
-        Column("completion_tokens", "tokens answered", "tokens", lambda r: r.completion_tokens),
-        Column("cached_tokens", cached, "tokens", lambda r: r.cached_tokens),
-        Column("reasoning_tokens", reasoning, "tokens", lambda r: r.reasoning_tokens),
-        Column("cost_usd", cost, "US dollars", lambda r: r.cost_usd),
-        Column("latency_ms", "time from question to answer", "milliseconds", lambda r: r.latency_ms),
+        Column("prompt_tokens", "tokens sent", "tokens", lambda r: r.prompt_tokens, numeric=True),
+        Column("completion_tokens", "tokens answered", "tokens", lambda r: r.completion_tokens, numeric=True),
+        Column("cached_tokens", cached, "tokens", lambda r: r.cached_tokens, numeric=True),
+        Column("reasoning_tokens", reasoning, "tokens", lambda r: r.reasoning_tokens, numeric=True),
+        Column("cost_usd", cost, "US dollars", lambda r: r.cost_usd, numeric=True),
+        Column("latency_ms", "time from question to answer", "milliseconds", lambda r: r.latency_ms, numeric=True),
         Column("answered_at", "when the answer was there", "ISO 8601, UTC", lambda r: r.answered_at),
         Column("ask", ask, "", lambda r: r.ask),
+        Column("reused_from", reused, "", lambda r: r.reused_from),
         Column("answer_file", "the answer that was scored, in the session's folder", "", lambda r: r.answer_file),
         Column(
             "dropped_parameters",
@@ -181,7 +189,8 @@ def _entry(field: str, name: str) -> Callable[[AnalysisRecord], Any]:
     return lambda record: getattr(record, field).get(name)
 
 
-def _cell(value: Any) -> str:
+def cell(value: Any) -> str:
+    """Return a value as a cell says it; None is an empty one."""
     if value is None:
         return ""
     if isinstance(value, str):
@@ -191,5 +200,5 @@ def _cell(value: Any) -> str:
     return canonical_json(value).decode()  # true and false among the rest
 
 
-def _quoted(cell: str) -> str:
-    return cell if _TO_QUOTE.search(cell) is None else '"' + cell.replace('"', '""') + '"'
+def _quoted(written: str) -> str:
+    return written if _TO_QUOTE.search(written) is None else '"' + written.replace('"', '""') + '"'

@@ -42,6 +42,7 @@ NOTED = {
 NOTED_OF_FAILURES = ("call", "attempt", "model", "error_class", "kind", "status", "cost_usd", "latency_ms")
 DEEPEST = 64  # levels of a vendor's body that are kept as JSON; one that goes deeper is kept as text, for any reader
 TIME_NOT_RECORDED = "time_not_recorded"  # the mark of an answer from an older layout that told no time
+ZONE_NOT_RECORDED = "zone_not_recorded"  # the mark of one whose times are as its author's clock showed them
 DEADLINE_GRACE_S = 30.0  # the gateway keeps a call's own timeout; this covers archiving what it brought
 
 

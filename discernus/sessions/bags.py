@@ -8,13 +8,18 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
 from discernus.sessions.findings import Finding, finding
-from discernus.sessions.integrity import Hashed, hash_files, links_in, names_in
+from discernus.sessions.integrity import Hashed, hash_files, names_in
+from discernus.sessions.seals import Signed
+from discernus.sessions.signing import SignatureDamaged, fingerprint, holds, read_signature
 
 DECLARATION = "bagit.txt"
 PAYLOAD = "data/"
 MANIFEST = "manifest-sha256.txt"
 TAG_MANIFEST = "tagmanifest-sha256.txt"
+SIGNATURE = "manifest-sha256.sig.json"  # of the manifest's bytes, and so of every file below data/; a tag file
 _LINE = re.compile(r"(?P<digest>[0-9a-f]{64})  ?\*?(?P<name>.+)")
 _CHARACTERS = {"%0A": "\n", "%0D": "\r", "%25": "%"}
 
@@ -24,11 +29,29 @@ def is_bag(folder: Path) -> bool:
     return any((folder / name).is_file() for name in (DECLARATION, MANIFEST, TAG_MANIFEST))
 
 
+def manifest_signed(folder: Path, demanded: Ed25519PublicKey | None) -> Signed:
+    """Return who signed the bag's manifest; ``demanded`` is the key that must have."""
+    try:
+        signature = read_signature((folder / SIGNATURE).read_bytes())
+        data = (folder / MANIFEST).read_bytes()
+    except FileNotFoundError:
+        what = "no signature of it lies beside it: tables, pages and records of what was withheld are nobody's word"
+        return Signed(None, (finding("unsigned", MANIFEST, what),) if demanded is not None else ())
+    except SignatureDamaged as damaged:
+        return Signed(None, (finding("altered", SIGNATURE, str(damaged)),))
+    signer = fingerprint(signature.key)
+    if not holds(signature, data) or signature.signed_file != MANIFEST:
+        what = f"it is not of what {MANIFEST} holds now: one of both was altered"
+        return Signed(None, (finding("inconsistent", SIGNATURE, what, by=[MANIFEST]),))
+    if demanded is not None and fingerprint(demanded) != signer:
+        what = f"it is by {signer}, not by the given key {fingerprint(demanded)}"
+        return Signed(signer, (finding("wrong_key", SIGNATURE, what),))
+    return Signed(signer)
+
+
 def bag_findings(folder: Path) -> Iterator[Finding]:
     """Yield every file of the bag that its manifests do not list, or list otherwise; places are names in the bag."""
     found = hash_files(folder, names_in(folder))
-    for name in links_in(folder):
-        yield finding("altered", name, "it is a link, which no package holds")
     payload = {name: one for name, one in found.items() if name.startswith(PAYLOAD)}
     tags = {name: one for name, one in found.items() if name not in payload and name != TAG_MANIFEST}
     yield from _compare(folder, MANIFEST, payload)

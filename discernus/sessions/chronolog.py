@@ -13,14 +13,17 @@ call_withdrawn        call, attempt; nothing was sent, for a rival's answer had 
 call_answered         call, attempt, model_requested, model_answered, response_sha256, prompt_tokens, completion_tokens,
                       cost_usd, latency_ms, finish_reason, scored (false for a rival's late answer)
 call_failed           call, attempt, model, error_class, kind, status, cost_usd, latency_ms
-analysis_read         analysis, call, second_call, response_sha256, route, status, scored, missing
+analysis_read         analysis, call, second_call, response_sha256, extracted_sha256 (of the file of scores), route,
+                      status, scored, missing
 analysis_parked       analysis, call, error_class, passing, passes, failures
 analysis_released     analysis, call
 stage_completed       stage, root_sha256 (of the files that it left)
 files_superseded      stage, version, files
-sealed                version, root_sha256, seal_sha256, status, scored, parked, in_doubt, cost_usd
+sealed                version, root_sha256, seal_sha256, status, scored, parked, not_analysed, no_score, damaged,
+                      in_doubt, cost_usd
+steps_repeated        version (of the seal that a crash cut off), names (of files that were computed again behind it)
 text_redacted         kind, record, documents, files
-answer_asked_again    call, model, folder, cost_usd
+answer_asked_again    call, model, folder, cost_usd, response_sha256 (in the chronolog of what was asked again)
 migrated              source, calls
 line_torn             file, line, bytes, sha256, kept (where the bytes of a line cut off by a crash are)
 """

@@ -45,7 +45,7 @@ def check(folder: Path) -> list[Flaw]:
 def _gathered(folder: Path) -> Lines[GatheredEvent]:
     """Return the chronolog's lines, not while somebody appends to them."""
     path = folder / layout.CHRONOLOG
-    if not path.exists():
+    if not path.is_file():
         return Lines((), (), b"")
     with path.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_SH)

@@ -6,9 +6,8 @@ model, finish reason or usage it named, the answer was paid for.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -16,14 +15,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from discernus.canonical import canonical_json
+from discernus.canonical import canonical_json, read_json
 from discernus.experiments.freezing import EXPERIMENT_SNAPSHOT, FRAMEWORK_SNAPSHOT, MANIFEST
 from discernus.sessions import layout
 from discernus.sessions.differences import Accepts
+from discernus.sessions.events import Event
 from discernus.sessions.findings import Finding, finding
 from discernus.sessions.integrity import Hashed, is_temporary
 from discernus.sessions.layout import Call
-from discernus.sessions.session import SessionFacts
+from discernus.sessions.session import FORMAT, SessionFacts
 
 CORPUS = "corpus/"
 _ERROR = re.compile(rf"{layout.ARCHIVE}/error_(?P<call>.+)_try(?P<attempt>\d+)\.json")
@@ -45,11 +45,7 @@ class Files:
 
     def mapping(self, name: str) -> dict[str, Any] | None:
         """Return what a JSON file says, None if it is there no more or holds no mapping."""
-        try:
-            said = json.loads((self.folder / name).read_bytes())
-        except (OSError, ValueError, RecursionError):
-            return None
-        return said if isinstance(said, dict) else None
+        return read_mapping(self.folder / name)
 
     def is_still(self, name: str, digest: str) -> bool:
         """Return whether the file has this SHA-256, or has another by a redaction that says so."""
@@ -68,6 +64,15 @@ class Files:
             if match and said and said.get("call") == match["call"]:
                 found.setdefault(match["call"], []).append((name, str(said.get("response_sha256"))))
         return found
+
+
+def read_mapping(path: Path) -> dict[str, Any] | None:
+    """Return what a JSON file says, None if it cannot be read, or holds no mapping; whatever is in it, no error."""
+    try:
+        said = read_json(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return said if isinstance(said, dict) else None
 
 
 def inconsistencies(files: Files) -> Iterator[Finding]:
@@ -91,12 +96,40 @@ def inconsistencies(files: Files) -> Iterator[Finding]:
         yield from check(files)
 
 
+def told_otherwise(files: Files, events: Iterable[Event]) -> Iterator[Finding]:
+    """Yield answers and scores that are gone, or others than those of which the chronolog tells."""
+    read: dict[Any, Any] = {}
+    for event in events:
+        digest = event.facts.get("response_sha256")
+        if event.event == "files_superseded" and event.facts.get("stage") in ("analysis", "extraction"):
+            read.clear()  # all is read again, and a kill may come before the line on that
+        elif event.event == "analysis_read":
+            read[event.facts.get("analysis")] = event.facts.get("extracted_sha256")
+        elif event.event == "call_answered" and event.facts.get("scored") and isinstance(digest, str):
+            name = f"{layout.ARCHIVE}/response_{event.facts.get('call')}.txt"
+            if name not in files.hashed and not files.accepts(name, digest, None):
+                yield finding("removed", name, "it is gone, and the chronolog tells of it")
+            elif not files.is_still(name, digest):
+                yield finding("altered", name, "the chronolog has another SHA-256 of it")
+    for number, digest in read.items():  # None: told by a version that kept no hash of scores
+        if isinstance(number, int) and isinstance(digest, str):
+            name = layout.extracted(number)
+            if name in files.hashed and not files.is_still(name, digest):
+                yield finding("altered", name, "the chronolog has another SHA-256 of the last reading")
+
+
 def _facts(files: Files) -> Iterator[Finding]:
     if layout.SESSION not in files.hashed:
         yield finding("removed", layout.SESSION, "it is gone")
         return
+    said = files.mapping(layout.SESSION) or {}
+    number = said.get("format")
+    if isinstance(number, int) and number > FORMAT:
+        what = f"it has format {number}, and this version reads up to {FORMAT}; verify it with a later one"
+        yield finding("inconsistent", layout.SESSION, what)
+        return
     try:
-        SessionFacts.model_validate_json((files.folder / layout.SESSION).read_bytes())
+        SessionFacts.model_validate(said)
     except ValidationError:
         yield finding("altered", layout.SESSION, "it does not say what a session's facts say")
 
@@ -117,7 +150,7 @@ def _inputs(files: Files) -> Iterator[Finding]:
     except (KeyError, TypeError):
         yield finding("altered", MANIFEST, "it does not say what a manifest says")
         return
-    if own != sha256(canonical_json(manifest)).hexdigest():
+    if own is None or own != _own_sha256(manifest):
         yield finding("altered", MANIFEST, "it does not match the hash that it holds of itself")
         return
     for name, digest in listed.items():
@@ -133,8 +166,16 @@ def _settings(files: Files) -> Iterator[Finding]:
         return  # sessions from before there were any
     said = files.mapping(layout.SETTINGS) or {}
     own = said.pop("snapshot_sha256", None)
-    if own != sha256(canonical_json(said)).hexdigest():
+    if own is None or own != _own_sha256(said):
         yield finding("altered", layout.SETTINGS, "it does not match the hash that it holds of itself")
+
+
+def _own_sha256(said: dict[str, Any]) -> str | None:
+    """Return the hash that a file should hold of what else it says, None where that cannot be written as JSON."""
+    try:
+        return sha256(canonical_json(said)).hexdigest()
+    except ValueError:
+        return None
 
 
 def _answers(files: Files) -> Iterator[Finding]:

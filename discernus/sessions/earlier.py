@@ -20,7 +20,7 @@ from discernus.sessions import layout
 from discernus.sessions.archive import ArchivedCall
 from discernus.sessions.layout import Call
 from discernus.sessions.opening import sessions_in
-from discernus.sessions.session import Session
+from discernus.sessions.session import Session, SessionUnreadable
 
 SESSIONS = 40  # the newest that asked one of the models
 CALLS = 400  # of one session, evenly over its archive
@@ -152,7 +152,7 @@ def _newest(projects_dir: Path, models: Collection[str]) -> Iterator[Session]:
     for session in sorted((one for folder in folders for one in sessions_in(folder)), key=_name, reverse=True):
         try:
             facts = session.facts
-        except ValidationError:  # of another version, or damaged: whoever opens it says so
+        except SessionUnreadable:  # whoever opens it says so
             continue
         if not set(models).isdisjoint({*facts.models, *facts.extraction_models}):
             found += 1

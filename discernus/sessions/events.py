@@ -13,6 +13,8 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
+MOST_BYTES = 1 << 24  # of a line: an event holds names, hashes and counts
+
 
 class Event(BaseModel):
     """Something that happened. ``sequence`` counts from 1 and rules the order: ``at`` (UTC) is only what a clock said.
@@ -124,8 +126,12 @@ def _read_line(number: int, line: bytes, kind: type[E]) -> Line[E] | None:
 
 
 def _raw_lines(path: Path) -> Iterator[bytes]:
+    """Yield the lines; none of what is no file, and of a line that is no event's, so long is it, parts."""
+    if not path.is_file():
+        return
     try:
         with path.open("rb") as file:
-            yield from file
+            while line := file.readline(MOST_BYTES):
+                yield line
     except FileNotFoundError:
         return

@@ -6,36 +6,34 @@ held against the last seal, and what a stage left against its checkpoint.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
-from discernus.experiments.freezing import EXPERIMENT_SNAPSHOT, FRAMEWORK_SNAPSHOT, MANIFEST
 from discernus.sessions import layout
 from discernus.sessions.chronolog import read_events
 from discernus.sessions.chronolog_check import check
-from discernus.sessions.consistency import CORPUS, Files, inconsistencies
+from discernus.sessions.consistency import Files, inconsistencies, read_mapping, told_otherwise
 from discernus.sessions.differences import changed_appended, changed_files
 from discernus.sessions.events import Event, GatheredEvent
-from discernus.sessions.findings import Declared, Finding, Uncovered, Verification, finding
+from discernus.sessions.findings import Declared, Finding, Uncovered, Verification, each_once, finding
 from discernus.sessions.integrity import (
     LOGS,
     SEALS,
-    Checkpoint,
     Covered,
     Hashed,
     hash_files,
     is_covered,
     is_lock,
     is_temporary,
-    links_in,
     names_in,
+    oddities_in,
 )
 from discernus.sessions.project_chronolog import check_project, project_chronolog, read_project_events
 from discernus.sessions.redaction import Redaction
@@ -44,6 +42,7 @@ from discernus.sessions.seals import (
     SealFile,
     Signed,
     chain_findings,
+    newest_seal,
     read_seal,
     signed,
     status_of,
@@ -51,7 +50,9 @@ from discernus.sessions.seals import (
     told_outside,
     versions_sealed,
 )
+from discernus.sessions.session import Session
 from discernus.sessions.store import LocalStore
+from discernus.sessions.succession import Steps, checkpoint_findings, repeated_steps, succession_findings
 
 UNREDACTABLE = (
     SEALS,
@@ -61,9 +62,9 @@ UNREDACTABLE = (
     layout.CHRONOLOG,
     layout.SESSION,
 )
-FROZEN = (EXPERIMENT_SNAPSHOT, FRAMEWORK_SNAPSHOT, MANIFEST, CORPUS, layout.SETTINGS, layout.SESSION)
-LASTING = (f"{layout.ARCHIVE}/", f"{layout.CLOSURES}/", f"{layout.REDACTIONS}/", f"{layout.SUPERSEDED}/", *FROZEN)
-PASSING = (f"{layout.INTENTS}/", f"{layout.PARKED}/", f"{layout.WAITING}/")  # may go once a stage is complete
+WHOLE = (".json", ".txt", ".md")  # files that are read at once
+MOST_NAMED = 5  # findings that a refusal names
+MOST_BYTES = 1 << 29  # of such a file: more is not what we write, and would not fit into the memory of many machines
 OUT_OF_FORMAT_1 = (LOGS, f"{layout.WAITING}/", layout.LIMITS, f"{layout.SEGMENTS}/", layout.CHRONOLOG)
 _SUPERSEDED = re.compile(rf"{layout.SUPERSEDED}/seal_(?P<version>\d+)/(?P<name>.+)")
 
@@ -75,18 +76,69 @@ def is_session(folder: Path) -> bool:
     )
 
 
+class SealBroken(ValueError):
+    """A session is not what was sealed; the message names what, and says what to do."""
+
+    def __init__(self, session: str, findings: tuple[Finding, ...]) -> None:
+        named = "".join(f"\n  {one.place}: {one.what}" for one in findings[:MOST_NAMED])
+        more = f"\n  and {len(findings) - MOST_NAMED} more" if len(findings) > MOST_NAMED else ""
+        what = (
+            "is not what was sealed, and nothing is done with it: what rests on altered files would be sealed as true"
+        )
+        cure = f"`starter.py verify {session}` tells all; restore the session's folder from a copy"
+        super().__init__(f"{session} {what}{named}{more}\n{cure}")
+        self.findings = findings
+
+
+def refuse_if_altered(session: Session) -> None:
+    """Raise SealBroken unless all that the session's seals list is what it was, or is accounted for.
+
+    To be called before anything touches a session; one that was never sealed is none of its business. What a session
+    under way has made since its seal is not judged: a crash may have torn that, and going on makes it again.
+    """
+    if not versions_sealed(session.store):
+        return
+    found = examine(session.folder)
+    if found.state == "under_way":
+        found = replace(found, findings=tuple(one for one in found.findings if not _is_made_again(session, one)))
+    if found.findings:
+        raise SealBroken(found.name, found.findings)
+
+
+def _is_made_again(session: Session, found: Finding) -> bool:
+    """Return whether it is on scores that no seal lists, or of which a copy is kept as they were sealed."""
+    file = newest_seal(session.store)
+    if file is None or file.seal is None or not found.file.startswith(f"{layout.EXTRACTED}/"):
+        return False
+    return found.file not in file.seal.files or session.store.exists(layout.superseded(file.version, found.file))
+
+
 def examine(folder: Path, public_key: Ed25519PublicKey | None = None, *, packaged: bool = False) -> Verification:
     """Return what can be proved of the session in the folder; ``public_key`` must have signed its newest seal.
 
     A package may have texts withheld by a record that no seal covers; in a session, the seal has to cover the record.
     """
-    found = _Examination(folder.resolve(), public_key, packaged=packaged).result()
+    folder = folder.resolve()
+    odd = oddities_in(folder)
+    if odd:
+        return _not_looked_at(folder, odd, packaged=packaged)
+    found = _Examination(folder, public_key, packaged=packaged).result()
     if found.state == "sealed" or not found.findings:
         return found
     # somebody may have been writing: what was half there then is whole by now
-    again = _Examination(folder.resolve(), public_key, packaged=packaged).result()
+    again = _Examination(folder, public_key, packaged=packaged).result()
     places = {one.place for one in found.findings}
     return replace(again, findings=tuple(one for one in again.findings if one.place in places))
+
+
+def _not_looked_at(folder: Path, odd: Mapping[str, str], *, packaged: bool) -> Verification:
+    """Return what is odd, and nothing else: to read it may never end, or lead elsewhere."""
+    found = tuple(finding("altered", name, what) for name, what in odd.items())
+    rest = Uncovered("everything else", "nothing was read: what the findings name may lead anywhere")
+    state: Literal["sealed", "under_way"] = "sealed" if versions_sealed(LocalStore(folder)) else "under_way"
+    return Verification(
+        folder.name, state, None, None, None, len(names_in(folder)), found, uncovered=(rest,), packaged=packaged
+    )
 
 
 class _Examination:
@@ -97,9 +149,11 @@ class _Examination:
         self.public_key = public_key
         self.packaged = packaged
         self.events = list(read_events(folder))  # first: what they tell of is there before them
+        self.flaws = check(folder)
         self.hashed: Mapping[str, Hashed] = hash_files(folder, names_in(folder))
         store = LocalStore(folder)
-        self.seals = [read_seal(store, version) for version in versions_sealed(store)]
+        self.too_large = [name for name, one in self.hashed.items() if name.endswith(WHOLE) and one.bytes > MOST_BYTES]
+        self.seals = [read_seal(store, version) for version in versions_sealed(store) if not self.too_large]
 
     @cached_property
     def newest(self) -> SealFile | None:
@@ -108,17 +162,28 @@ class _Examination:
     @cached_property
     def status(self) -> str | None:
         """What the session's status says of itself; None if that cannot be read."""
-        try:
-            return str(json.loads((self.folder / layout.STATUS).read_bytes())["status"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+        return self._note.get("status")
+
+    @cached_property
+    def _note(self) -> dict[str, str]:
+        said = read_mapping(self.folder / layout.STATUS) or {}
+        return {name: str(value) for name, value in said.items()}
 
     @cached_property
     def under_way(self) -> bool:
         """Whether work goes on, or was cut off: by the status, which the chronolog has to bear out after a seal."""
         if self.status in ("running", "paused"):
-            return not self.seals or not self.events or self._went_on()
+            return not self.seals or not self.events or self._went_on() or self._is_untold(self.seals[-1])
         return not self.seals and self.status not in ("complete", "partial")
+
+    def _is_untold(self, file: SealFile) -> bool:
+        """Return whether a crash came between a seal's being written and the line that tells of it."""
+        return not any(event.event == "sealed" and event.facts.get("version") == file.version for event in self.events)
+
+    @cached_property
+    def _is_cut_off(self) -> bool:
+        """Whether the newest seal was written, and a crash came before all that follows from it."""
+        return self.under_way and bool(self.seals) and self._is_untold(self.seals[-1])
 
     def _went_on(self) -> bool:
         told = [event for event in self.events if event.event in ("sealed", "status_noted", "files_superseded")]
@@ -126,10 +191,20 @@ class _Examination:
 
     @cached_property
     def signed(self) -> Signed:
-        if self.newest is not None:
+        if not self.under_way and self.newest is not None:
             return signed(self.folder, self.newest, self.public_key)
-        missing = finding("unsigned", layout.seal(1), "there is no seal yet, and a signature is asked for")
-        return Signed(None, (missing,) if self.public_key is not None else ())
+        found = Signed(None) if self.newest is None else self._signed_before(self.newest)
+        if self.public_key is None:
+            return found
+        what = "the session is under way: nobody has signed what it holds now, and a signature is asked for"
+        name = self.newest.name if self.newest is not None else layout.seal(1)
+        return Signed(None, (*found.findings, finding("unsigned", name, what)))
+
+    def _signed_before(self, file: SealFile) -> Signed:
+        """Return what the signature comes to of a seal that the session has gone on from; a crash may spare it."""
+        if self._is_cut_off and layout.signature(file.version) not in self.hashed:
+            return Signed(None)
+        return Signed(None, signed(self.folder, file, None).findings)
 
     @cached_property
     def declared(self) -> list[Declared]:
@@ -148,10 +223,21 @@ class _Examination:
         return {
             (one.name, one.sha256): one.replaced_by
             for declared in self.declared
-            if declared.sealed or self.packaged or self.under_way
+            if self._counts(declared)
             for one in declared.redaction.files
             if not one.name.startswith(UNREDACTABLE)
         }
+
+    def _counts(self, declared: Declared) -> bool:
+        """Return whether something vouches for the record: a seal, or an event until there is one; in a package it is
+        the package's own signature, if one is asked for."""
+        if declared.sealed:
+            return True
+        if self.packaged:
+            return declared.redaction.kind == "withholding"
+        return self.under_way and any(
+            event.event == "text_redacted" and event.facts.get("record") == declared.record for event in self.events
+        )
 
     def accepts(self, name: str, before: str, now: str | None) -> bool:
         """Return whether redactions account for a file's having another hash, or being gone."""
@@ -164,8 +250,15 @@ class _Examination:
                 return True
         return False
 
+    @cached_property
+    def steps(self) -> Steps:
+        return Steps(self.accepts, repeated_steps(self.events))
+
     def result(self) -> Verification:
-        first = [*self._links(), *self._seals(), *self._files(), *self._notes(), *self._chronolog()]
+        if self.too_large:
+            what = f"no such file has more than {MOST_BYTES >> 20} MB; nothing of it was read"
+            return _not_looked_at(self.folder, dict.fromkeys(self.too_large, what), packaged=self.packaged)
+        first = [*self._seals(), *self._files(), *self._notes(), *self._chronolog()]
         named = {one.file for one in first}
         second = [one for one in self._agreement() if not named.intersection((one.file, *one.involves))]
         seal = self.newest.seal if self.newest is not None else None
@@ -176,7 +269,7 @@ class _Examination:
             sealed_at=seal.sealed_at if seal is not None else None,
             signed_by=self.signed.by,
             files=len(self.hashed),
-            findings=_each_once([*first, *second]),
+            findings=each_once([*first, *second]),
             redactions=tuple(self.declared),
             uncovered=tuple(self._uncovered()),
             packaged=self.packaged,
@@ -185,24 +278,23 @@ class _Examination:
     def _name(self) -> str:
         """Return the session's whole name, as its facts say, or else its newest seal; its folder's if neither does."""
         try:
-            facts = json.loads((self.folder / layout.SESSION).read_bytes())
+            facts = read_mapping(self.folder / layout.SESSION) or {}
             return "/".join((facts["project"], facts["experiment"], facts["session"]))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (KeyError, TypeError):
             seal = self.newest.seal if self.newest is not None else None
             return seal.session if seal is not None else self.folder.name
 
-    def _links(self) -> Iterator[Finding]:
-        for name in links_in(self.folder):
-            yield finding("altered", name, "it is a link to something that may lie elsewhere, and change there")
-
     def _seals(self) -> Iterator[Finding]:
         yield from chain_findings(self.seals)
-        yield from told_of(self.seals, [event for event in self.events if isinstance(event, GatheredEvent)])
+        told = self.seals[:-1] if self._is_cut_off else self.seals
+        yield from told_of(told, [event for event in self.events if isinstance(event, GatheredEvent)])
         yield from told_outside(self.seals, self._name(), self._project_events, self._project_file.name)
         known = {name for file in self.seals for name in (file.name, layout.signature(file.version))}
         for name in self._below(SEALS):
             if name not in known:
                 yield finding("added", name, "it belongs to no seal")
+        if self.packaged and self.under_way:
+            yield finding("inconsistent", layout.STATUS, "it says that work goes on, and only what is sealed is packed")
 
     @cached_property
     def _project_file(self) -> Path:
@@ -219,10 +311,16 @@ class _Examination:
         """Yield what is not as the newest seal lists it, or as the checkpoints do where that does not hold any more."""
         seal = self.newest.seal if self.newest is not None else None
         if self.under_way:
-            if seal is not None:
-                lasting = {name: digest for name, digest in seal.files.items() if self._lasts(name, seal)}
-                yield from self._changed(Covered(files=lasting, appended=seal.appended, lines=seal.lines))
-            yield from self._checkpoints()
+            if self.newest is not None and seal is not None:
+                now = {name: one.sha256 for name, one in self.hashed.items()}
+                held = {
+                    name: digest
+                    for name, digest in seal.files.items()
+                    if not self.steps.account_for(self.newest, name, now)
+                }
+                yield from self._changed(Covered(files=held, appended=seal.appended, lines=seal.lines))
+            newest = self.newest.version if self.newest is not None else None
+            yield from checkpoint_findings(self.folder, self.hashed, self.accepts, newest)
         elif seal is not None:
             yield from self._changed(seal)
             for name in self.hashed:
@@ -230,6 +328,11 @@ class _Examination:
                     yield finding("added", name, "the seal does not list it")
         for name in self._below(f"{layout.SUPERSEDED}/"):
             yield from self._superseded(name)
+        for file in self.seals[:-1]:
+            if file.seal is not None:
+                chained = {name: one for name, one in file.seal.appended.items() if not name.startswith(LOGS)}
+                yield from changed_appended(self.folder, Covered(files={}, appended=chained), self.hashed)
+        yield from succession_findings(self.seals, self.steps)
 
     def _changed(self, listed: Covered) -> Iterator[Finding]:
         yield from changed_files(self.folder, listed, self.hashed, self.accepts)
@@ -241,27 +344,16 @@ class _Examination:
             return True
         if name.startswith(f"{layout.REDACTIONS}/"):
             return self.packaged
+        if name.startswith(f"{layout.SUPERSEDED}/"):  # held against its seal; going back copies before it says so
+            return True
+        if name.startswith(f"{layout.TORN}/"):
+            return (name, self.hashed[name].sha256) in self._set_aside
         return name.startswith(LOGS) or (name.startswith(f"{layout.SEGMENTS}/") and name.endswith(".jsonl"))
 
-    def _lasts(self, name: str, seal: Covered) -> bool:
-        """Return whether a sealed file stays as it is though the session goes on."""
-        if name.startswith(f"{layout.ARCHIVE}/request_"):  # asked anew, with other words, where no answer came
-            return name.replace("/request_", "/response_").replace(".json", ".txt") in seal.files
-        return name.startswith(LASTING) and name != layout.CALL_LOG
-
-    def _checkpoints(self) -> Iterator[Finding]:
-        for name in self._below(f"{layout.STATE}/stage_"):
-            data = (self.folder / name).read_bytes()
-            try:
-                left = Checkpoint.model_validate_json(data)
-            except ValidationError:
-                if b'"format": 1' not in data:  # which held no hashes
-                    yield finding("altered", name, "it cannot be read as a stage's checkpoint")
-                continue
-            if left.root() != left.root_sha256:
-                yield finding("altered", name, "its root is not that of the files that it lists")
-            kept = {one: digest for one, digest in left.files.items() if not one.startswith(PASSING)}
-            yield from changed_files(self.folder, Covered(files=kept, lines=left.lines), self.hashed, self.accepts)
+    @cached_property
+    def _set_aside(self) -> set[tuple[JsonValue, JsonValue]]:
+        """The bytes of torn lines that events tell of: the name of each file, and its SHA-256."""
+        return {(one.facts.get("kept"), one.facts.get("sha256")) for one in self.events if one.event == "line_torn"}
 
     def _superseded(self, name: str) -> Iterator[Finding]:
         match = _SUPERSEDED.fullmatch(name)
@@ -298,14 +390,26 @@ class _Examination:
         elif file.seal.format < FORMAT:
             if self.status != file.seal.status:
                 yield finding("altered", layout.STATUS, f"the seal says {file.seal.status}", by=[file.name])
-        elif (self.folder / layout.STATUS).read_bytes() != status_of(file):
+        elif (self.folder / layout.STATUS).read_bytes() != status_of(file) and not self._is_last_note:
             what = f"it does not say what follows from {file.name}"
             if self.status in ("running", "paused"):
                 what = f"it says {self.status}, and the chronolog tells of no work since the sealing"
             yield finding("altered", layout.STATUS, what, by=[file.name])
 
+    @cached_property
+    def _is_last_note(self) -> bool:
+        """Whether the status is the last one that was noted before the sealing: a crash came before that one's."""
+        before = [event for event in self.events if event.event == "status_noted"]
+        seal = self.newest.seal if self.newest is not None else None
+        if not before or seal is None or self._note.get("at", "~") > seal.sealed_at:
+            return False
+        last = before[-1].facts
+        return (self._note.get("status"), self._note.get("reason")) == (last.get("status"), last.get("reason"))
+
     def _chronolog(self) -> Iterator[Finding]:
-        for flaw in check(self.folder):
+        for flaw in self.flaws:
+            if flaw.kind == "torn":  # a crash does that; the seal tells if anything of it was sealed
+                continue
             name, _, line = flaw.place.rpartition(":")
             yield finding(flaw.kind, name, flaw.what, line=int(line))
 
@@ -316,14 +420,7 @@ class _Examination:
             yield from signed(self.folder, file, None).findings
         files = Files(self.folder, self.hashed, self.accepts)
         yield from inconsistencies(files)
-        for event in self.events:
-            digest = event.facts.get("response_sha256")
-            if event.event == "call_answered" and event.facts.get("scored") and isinstance(digest, str):
-                name = f"{layout.ARCHIVE}/response_{event.facts.get('call')}.txt"
-                if name not in self.hashed and not self.accepts(name, digest, None):
-                    yield finding("removed", name, "it is gone, and the chronolog tells of it")
-                elif not files.is_still(name, digest):
-                    yield finding("altered", name, "the chronolog has another SHA-256 of it")
+        yield from told_otherwise(files, self.events)
 
     def _uncovered(self) -> Iterator[Uncovered]:
         seal = self.newest.seal if self.newest is not None else None
@@ -334,6 +431,16 @@ class _Examination:
             )
         elif seal is not None:
             yield from self._grown(seal)
+        if seal is not None and seal.format < FORMAT:
+            what = "logs, notes of limits and waiting, and what happened when"
+            yield Uncovered(what, "the version that sealed it left them out, and kept no chronolog")
+        for flaw in self.flaws:
+            if flaw.kind == "torn":
+                yield Uncovered(f"the last line of {flaw.place.rpartition(':')[0]}", flaw.what)
+        if not self.under_way and self._is_last_note and self.status in ("running", "paused"):
+            yield Uncovered(
+                layout.STATUS, "a crash came between the sealing and its note; the next command sets that right"
+            )
         remains = [name for name in self.hashed if is_temporary(name)]
         if remains:
             yield Uncovered(
@@ -386,15 +493,6 @@ class _Examination:
     def _is_sealed(self, name: str) -> bool:
         seal = self.newest.seal if self.newest is not None else None
         return seal is not None and (name in seal.files or name in seal.appended)
-
-
-def _each_once(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Return the first finding of each place; of a file whose lines are named, the file itself is not named again."""
-    found: dict[str, Finding] = {}
-    for one in findings:
-        found.setdefault(one.place, one)
-    lined = {one.file for one in found.values() if one.place != one.file}
-    return tuple(one for one in found.values() if one.place != one.file or one.file not in lined)
 
 
 def _files(number: int) -> str:

@@ -13,7 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
+import structlog
+
+from discernus.experiments.definition import Definition
+from discernus.experiments.freezing import SnapshotDamaged, taken_out_of
 from discernus.experiments.plan import Analysis
+from discernus.experiments.problems import InvalidDefinition
 from discernus.extraction.extract import ask_again, extract
 from discernus.llm.calls import ModelRequest
 from discernus.llm.requests import analysis_request, extraction_request
@@ -21,7 +26,9 @@ from discernus.sessions import layout
 from discernus.sessions.archive import Archive, ArchiveDamaged, ArchivedCall
 from discernus.sessions.layout import Call
 from discernus.sessions.session import Session
-from discernus.sessions.store import NotInStore
+from discernus.sessions.store import NotInStore, Store
+
+log = structlog.get_logger()
 
 _RESPONSE = re.compile(r"response_(.+)\.txt")
 
@@ -44,6 +51,39 @@ def take_over(source: Session, target: Session, readers: tuple[str, ...]) -> Tak
     offer = _Offer(source)
     taken = [sum(1 for _ in _taken(offer, target, analysis, readers)) for analysis in target.plan]
     return TakenOver(sum(taken), sum(calls > 0 for calls in taken), tuple(offer.damaged))
+
+
+def would_take_over(source: Session, definition: Definition) -> int:
+    """Return how many analyses of the definition a session opened on it would take answers over for."""
+    offer = _Offer(source)
+    fallbacks = definition.experiment.fallback_models
+    return sum(
+        any(
+            offer.give(
+                analysis_request(definition, analysis, ask=0, correction=None, timeout_s=1, model=model).content_key(
+                    variant=analysis.variant, run=analysis.run, ask=0
+                )
+            )
+            for model in (analysis.model, *fallbacks.get(analysis.model, ()))
+        )
+        for analysis in definition.plan()
+    )
+
+
+def damaged_calls(source: Session) -> tuple[str, ...]:
+    """Return the answered calls of a session that cannot be taken over: an answer, or what was asked, is damaged."""
+    return tuple(_Offer(source).damaged)
+
+
+def erased_documents(source: Session, definition: Definition) -> tuple[str, ...]:
+    """Return the definition's documents whose very texts were taken out of the source; none if it cannot be read."""
+    try:
+        frozen = source.definition
+    except (SnapshotDamaged, InvalidDefinition):
+        return ()
+    gone = taken_out_of(frozen)
+    hashes = {document.sha256 for document in frozen.documents if document.id in gone}
+    return tuple(document.id for document in definition.documents if document.sha256 in hashes)
 
 
 class _Offer:
@@ -126,15 +166,22 @@ def _take(offer: _Offer, target: Session, call: Call, analysis: Analysis, reques
 
 
 def _copy(source: Archive, given: Call, target: Archive, call: Call, record: ArchivedCall, text: str) -> None:
-    """Write an answer's files into the target and its mirror, the response last."""
+    """Write an answer's files into the target, the response last, and then into its mirror if that takes them."""
     files = {layout.message(key): data for key, data in _messages(source, given).items()}
     files[call.request] = source.store.get(given.request)
     files[call.metadata] = record.model_dump_json(indent=1).encode()
-    for store in (target.store, target.mirror):
-        if store is not None:
-            for name, data in files.items():
-                store.put_if_absent(name, data, with_next=True)
-            store.put_if_absent(call.response, text.encode())
+    _put(target.store, call, files, text)
+    if target.mirror is not None:
+        try:
+            _put(target.mirror, call, files, text)
+        except OSError as refused:  # a copy is worth having, and never worth a session
+            log.warning("mirror_refused", call=call.name, error=str(refused))
+
+
+def _put(store: Store, call: Call, files: dict[str, bytes], text: str) -> None:
+    for name, data in files.items():
+        store.put_if_absent(name, data, with_next=True)
+    store.put_if_absent(call.response, text.encode())
 
 
 def _messages(archive: Archive, call: Call) -> dict[str, bytes]:

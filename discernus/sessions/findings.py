@@ -45,7 +45,7 @@ ROLES = (
 CONSEQUENCES: dict[Kind, str] = {
     "altered": "restore it from a copy, or trust nothing that rests on it",
     "removed": "restore it from a copy; nothing can stand in for it",
-    "added": "it was put there after the sealing; if that was you, seal anew by running the session again",
+    "added": "it was put there after the sealing; if that was you, take it away, or restore the session from a copy",
     "reordered": "it tells of another order than that of time",
     "torn": "its end is missing; restore it from a copy",
     "unsigned": "anyone who could write the files could have sealed them",
@@ -118,3 +118,12 @@ class Verification:
     @property
     def intact(self) -> bool:
         return not self.findings
+
+
+def each_once(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Return the first finding of each place; of a file whose lines are named, the file itself is not named again."""
+    found: dict[str, Finding] = {}
+    for one in findings:
+        found.setdefault(one.place, one)
+    lined = {one.file for one in found.values() if one.place != one.file}
+    return tuple(one for one in found.values() if one.place != one.file or one.file not in lined)

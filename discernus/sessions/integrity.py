@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from errno import ELOOP, ENXIO
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal
+from stat import S_ISREG
+from typing import Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
@@ -27,11 +29,28 @@ Gap = Literal["parked", "not_analysed", "no_score", "damaged"]
 SEALS = f"{layout.STATE}/seal_"
 LOGS = "logs/"
 APPENDED = (layout.CHRONOLOG, f"{layout.SEGMENTS}/", LOGS)
-TABLES = (layout.RESULTS, layout.DICTIONARY, layout.CALL_LOG, layout.EXTRACTION_LOG)
+TABLES = (
+    layout.RESULTS,
+    layout.DICTIONARY,
+    layout.EVIDENCE,
+    layout.CONSISTENCY,
+    layout.HYPOTHESIS_TESTS,
+    layout.CALL_LOG,
+    layout.EXTRACTION_LOG,
+)
 LINED = (".jsonl", ".csv")
 MARK = 8  # hexadecimal digits of a line's SHA-256: enough to find the line; the whole file's hash is what proves
 THREADS = 8
 TOGETHER = 500  # files that a thread takes at once
+CHUNK = 1 << 20  # bytes that are hashed at once
+
+
+class Readable(Protocol):
+    """An open file."""
+
+    def read(self, size: int, /) -> bytes | None:
+        """Return at most so many bytes, none at its end."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -97,7 +116,7 @@ class Seal(Covered):
     scored: int
     parked: int
     in_doubt: int
-    cost_usd: float
+    cost_usd: float | None
     unpriced: int
     in_doubt_usd: float | None
     gaps: dict[Gap, list[int]] | None = None
@@ -111,18 +130,25 @@ def names_in(folder: Path) -> list[str]:
     return sorted(name for name, _ in _entries(folder, ""))
 
 
-def links_in(folder: Path) -> list[str]:
-    """Return the names below the folder that only lead to what lies elsewhere; we never write any."""
-    return sorted(name for name, link in _entries(folder, "") if link)
+def oddities_in(folder: Path) -> dict[str, str]:
+    """Return what is no file below the folder, by name, with a sentence on what it is; we never write any.
+
+    Reading it may never end, or lead to what lies elsewhere.
+    """
+    return {name: what for name, what in sorted(_entries(folder, "")) if what}
 
 
-def _entries(folder: Path, above: str) -> Iterator[tuple[str, bool]]:
+def _entries(folder: Path, above: str) -> Iterator[tuple[str, str]]:
+    """Yield each name, with what is odd about it: nothing of a file."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 yield from _entries(folder / entry.name, f"{above}{entry.name}/")
+            elif entry.is_symlink():
+                yield f"{above}{entry.name}", "it is a link to something that may lie elsewhere, and change there"
             else:
-                yield f"{above}{entry.name}", entry.is_symlink()
+                odd = "" if entry.is_file(follow_symlinks=False) else "it is no file, but a pipe, a socket or a device"
+                yield f"{above}{entry.name}", odd
 
 
 def is_lock(name: str) -> bool:
@@ -181,16 +207,35 @@ def hash_files(folder: Path, names: Sequence[str]) -> dict[str, Hashed]:
 
 def _hashed(path: Path) -> Hashed | None:
     try:
-        data = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    return Hashed(sha256(data).hexdigest(), len(data))
+    except OSError as error:
+        if error.errno in (ELOOP, ENXIO):  # a link; a socket
+            return None
+        raise
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
+        if not S_ISREG(os.fstat(descriptor).st_mode):
+            return None
+        return digest_of(file, None)
 
 
-def beginning(folder: Path, name: str, size: int) -> bytes:
-    """Return the first bytes of a file, fewer where it has fewer."""
-    with (folder / name).open("rb") as file:
-        return file.read(size)
+def hash_beginning(path: Path, size: int) -> Hashed:
+    """Return the hash of a file's first bytes, fewer where it has fewer."""
+    with path.open("rb") as file:
+        return digest_of(file, size)
+
+
+def digest_of(file: Readable, most: int | None) -> Hashed:
+    """Return the hash of what is left of the file, or of so many bytes of it; it may be larger than the memory."""
+    digest, size = sha256(), 0
+    while most is None or size < most:
+        data = file.read(CHUNK if most is None else min(CHUNK, most - size))
+        if not data:
+            break
+        digest.update(data)
+        size += len(data)
+    return Hashed(digest.hexdigest(), size)
 
 
 def marks_of(data: bytes) -> list[str]:
@@ -204,4 +249,5 @@ def split_marks(marks: str) -> list[str]:
 
 
 def _marks(folder: Path, name: str, size: int) -> str:
-    return "".join(marks_of(beginning(folder, name, size)))
+    with (folder / name).open("rb") as file:
+        return "".join(marks_of(file.read(size)))

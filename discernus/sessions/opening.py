@@ -14,8 +14,9 @@ from uuid import uuid4
 
 from discernus import __version__
 from discernus.experiments.definition import Definition
-from discernus.experiments.freezing import differences, freeze
+from discernus.experiments.freezing import SnapshotDamaged, differences, freeze
 from discernus.experiments.location import project_of
+from discernus.experiments.problems import InvalidDefinition
 from discernus.sessions import layout
 from discernus.sessions.extending import take_over
 from discernus.sessions.owners import Lock
@@ -29,6 +30,14 @@ HIDDEN = ".discernus"  # in the projects folder: the store's id, the embedded se
 
 class StoreDamaged(Exception):
     """A file that the whole store rests on cannot be read; the message says which and what to do."""
+
+
+class InputsDamaged(Exception):
+    """The frozen inputs of ``session`` cannot be read, so nobody can tell what has changed since."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(f"the frozen inputs of {session.name} cannot be read")
+        self.session = session
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,11 @@ def sessions_folder(projects_dir: Path, folder: Path) -> Path:
     return projects_dir / project_of(folder) / "experiments" / folder.name / "sessions"
 
 
+def home_of(projects_dir: Path, facts: SessionFacts) -> Path:
+    """Return where a session of these facts lies, and where every worker looks for it."""
+    return projects_dir / facts.project / "experiments" / facts.experiment / "sessions" / facts.session
+
+
 def sessions_in(folder: Path) -> list[Session]:
     """Return the sessions of a sessions folder, oldest first; a freezing that was cut off is not a session."""
     if not folder.is_dir():
@@ -77,12 +91,18 @@ def state_of(session: Session) -> Literal["unfinished", "partial", "complete"]:
 
 
 def find_session(projects_dir: Path, folder: Path, definition: Definition, *, same_plan: bool) -> Choice | None:
-    """Return the newest session of these files; with ``same_plan`` only one of the same models and runs."""
+    """Return the newest session of these files; with ``same_plan`` only one of the same models and runs.
+
+    Raises InputsDamaged.
+    """
     source = source_of(projects_dir, folder)
     for session in reversed(sessions_in(sessions_folder(projects_dir, folder))):
         if session.facts.source != source:
             continue
-        frozen = session.definition
+        try:
+            frozen = session.definition
+        except (SnapshotDamaged, InvalidDefinition) as damaged:
+            raise InputsDamaged(session) from damaged
         plan = (frozen.experiment.models, frozen.experiment.runs_per_model)
         if same_plan and plan != (definition.experiment.models, definition.experiment.runs_per_model):
             continue

@@ -11,6 +11,7 @@ session_migrated        session, source, calls
 session_exported        session, package, sha256
 session_redacted        session, kind, record
 experiment_registered   experiment, registration, sha256
+answer_asked_again      session, call, model, folder
 line_torn               as in a session's chronolog
 """
 

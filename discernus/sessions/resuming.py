@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Literal
 
-from discernus.experiments.freezing import SnapshotDamaged
+from discernus.experiments.freezing import SnapshotDamaged, taken_out_of
 from discernus.experiments.problems import InvalidDefinition
 from discernus.sessions import layout
 from discernus.sessions.archive import ArchiveDamaged, ArchivedCall
 from discernus.sessions.costs import in_flight
+from discernus.sessions.examination import examine
 from discernus.sessions.extending import answered_calls
 from discernus.sessions.layout import Call
 from discernus.sessions.owners import Onlooker, is_held
@@ -21,18 +22,31 @@ from discernus.sessions.session import Session, SessionUnreadable
 from discernus.sessions.settings_snapshot import SettingsSnapshotDamaged, read_snapshot
 from discernus.sessions.store import NotInStore
 
-Kind = Literal["owned", "newer_format", "unreadable", "inputs", "settings", "damaged_answer", "missing_answer"]
+Kind = Literal[
+    "owned",
+    "newer_format",
+    "unreadable",
+    "inputs",
+    "settings",
+    "damaged_answer",
+    "missing_answer",
+    "tampered",
+    "nobody_to_ask",
+]
+UNRECORDED = "unrecorded/"  # the vendor of a model that an older layout does not name: nobody can be asked
+MOST_NAMED = 6  # files in one sentence
 
 
 @dataclass(frozen=True)
 class Conflict:
     """What stands against going on, and what can be done. ``stops`` means that going on would make it worse, or cannot
-    be; else the session goes on, and the gap is named wherever results are."""
+    be; else the session goes on, and the gap is named wherever results are. ``files`` are those it is about."""
 
     kind: Kind
     what: str
     choices: tuple[str, ...]
     stops: bool
+    files: tuple[str, ...] = ()
 
 
 def why_unreadable(session: Session) -> Conflict | None:
@@ -46,11 +60,12 @@ def why_unreadable(session: Session) -> Conflict | None:
 
 def conflicts(session: Session, onlooker: Onlooker) -> tuple[Conflict, ...]:
     """Return everything that stands against going on with a session whose facts can be read."""
+    owned, inputs = _owned(session, onlooker), _changed_inputs(session)
+    found = (*owned, *inputs, *_changed_settings(session), *answers_lost(session))
     return (
-        *_owned(session, onlooker),
-        *_changed_inputs(session),
-        *_changed_settings(session),
-        *answers_lost(session),
+        *found,
+        *(_tampered(session, {name for one in found for name in one.files}) if not owned else ()),
+        *(_nobody_to_ask(session) if not inputs else ()),
     )
 
 
@@ -61,10 +76,12 @@ def answers_lost(session: Session) -> tuple[Conflict, ...]:
         try:
             session.archive.look_up(call)
         except ArchiveDamaged as damaged:
-            found.append(Conflict("damaged_answer", str(damaged), _choices(session, call), stops=False))
+            choices = _choices(session, call)
+            found.append(Conflict("damaged_answer", str(damaged), choices, stops=False, files=(call.response,)))
     for call in _gone(session):
         what = f"{call.response} is gone, though scores were read from it"
-        found.append(Conflict("missing_answer", what, _choices(session, call), stops=False))
+        choices = _choices(session, call)
+        found.append(Conflict("missing_answer", what, choices, stops=False, files=(call.response,)))
     return tuple(found)
 
 
@@ -79,7 +96,7 @@ def _owned(session: Session, onlooker: Onlooker) -> tuple[Conflict, ...]:
             "owned",
             f"another process is at work on {session.name}{who}",
             (
-                f"look on with: starter.py watch {session.facts.session}",
+                f"look on with: starter.py watch {full_name(session)}",
                 "or stop it there with Ctrl-C, which keeps everything",
             ),
             stops=False,
@@ -89,17 +106,20 @@ def _owned(session: Session, onlooker: Onlooker) -> tuple[Conflict, ...]:
 
 def _changed_inputs(session: Session) -> tuple[Conflict, ...]:
     facts = session.facts
+    files: tuple[str, ...] = ()
     try:
         planned = len(session.plan)
-    except (SnapshotDamaged, InvalidDefinition) as damaged:
-        what = str(damaged).splitlines()[0]
+    except SnapshotDamaged as damaged:
+        what, files = str(damaged), (damaged.name,)
+    except InvalidDefinition as invalid:
+        what = str(invalid).splitlines()[0]
     else:
         if planned == facts.analyses:
             return ()
         what = f"the frozen inputs make {planned} analyses, and {facts.analyses} were planned"
     restore = "restore it from a copy: a session runs on what was frozen, and on nothing else"
     anew = f"or open another that takes over its answers: {_extending(session)}"
-    return (Conflict("inputs", what, (restore, anew), stops=True),)
+    return (Conflict("inputs", what, (restore, anew), stops=True, files=files),)
 
 
 def _changed_settings(session: Session) -> tuple[Conflict, ...]:
@@ -107,8 +127,46 @@ def _changed_settings(session: Session) -> tuple[Conflict, ...]:
         read_snapshot(session.store)
     except SettingsSnapshotDamaged as damaged:
         restore = "restore it from a copy; until then nobody can tell which settings have changed"
-        return (Conflict("settings", str(damaged), (restore,), stops=False),)
+        return (Conflict("settings", str(damaged), (restore,), stops=False, files=(layout.SETTINGS,)),)
     return ()
+
+
+def _tampered(session: Session, named: set[str]) -> tuple[Conflict, ...]:
+    """Return what of a sealed session is not as it was sealed, but for what is named already."""
+    if not session.is_sealed:
+        return ()
+    found = [one for one in examine(session.folder).findings if one.kind not in ("unsigned", "wrong_key")]
+    files = tuple(dict.fromkeys(one.file for one in found if not named & {one.file, *one.involves}))
+    if not files:
+        return ()
+    more = f" and {len(files) - MOST_NAMED} more" if len(files) > MOST_NAMED else ""
+    what = f"not as it was when the session was sealed: {', '.join(files[:MOST_NAMED])}{more}"
+    choices = (
+        f"see what is the matter with each: starter.py verify {full_name(session)}",
+        "restore the session's folder from a copy; what is made of altered files would be sealed as if they were true",
+    )
+    return (Conflict("tampered", what, choices, stops=False, files=files),)
+
+
+def _nobody_to_ask(session: Session) -> tuple[Conflict, ...]:
+    """Return that analyses without an answer were put to a model that was not recorded."""
+    answered = {call.number for call in answered_calls(session) if call.purpose == "analysis"}
+    gone = taken_out_of(session.definition)
+    missing = [
+        one
+        for one in session.plan
+        if one.number not in answered and one.document not in gone and one.model.startswith(UNRECORDED)
+    ]
+    if not missing:
+        return ()
+    models = ", ".join(dict.fromkeys(one.model for one in missing))
+    number = f"{len(missing)} analyses have" if len(missing) > 1 else "1 analysis has"
+    what = f"{number} no answer, and nobody can be asked for one: which model they were for was not recorded ({models})"
+    choices = (
+        f"make tables and report of what is there: starter.py resume {full_name(session)} --from calculation",
+        "or write an experiment of your own on these texts, and name a model in it",
+    )
+    return (Conflict("nobody_to_ask", what, choices, stops=False),)
 
 
 def _gone(session: Session) -> list[Call]:
@@ -134,7 +192,22 @@ def _choices(session: Session, call: Call) -> tuple[str, ...]:
 
 
 def _extending(session: Session) -> str:
-    return f"starter.py run {session.facts.experiment} --extend {session.facts.session}"
+    return f"starter.py {how_to_extend(session)}"
+
+
+def how_to_extend(session: Session) -> str:
+    """Return the command, but for the program's name, that opens another session on this one's answers."""
+    facts = session.facts
+    experiment = facts.source if facts.source.startswith("/") else f"{facts.project}/{facts.experiment}"
+    return f"run {experiment} --extend {full_name(session)}"
+
+
+def full_name(session: Session) -> str:
+    """Return what commands know the session by: project, experiment and session, or its folder if it lies elsewhere."""
+    above = session.folder.resolve().parents
+    if session.folder.parent.name == "sessions" and len(above) > 3 and above[2].name == "experiments":
+        return f"{above[3].name}/{above[1].name}/{session.folder.name}"
+    return str(session.folder)
 
 
 def _mirrored(session: Session, call: Call) -> bool:

@@ -178,7 +178,7 @@ def flush(folder: Path | None = None) -> None:
 
 def is_being_written(path: Path) -> bool:
     """Return whether the segment's writer lives; asked without a trace, also of a folder that nobody may write."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from discernus.canonical import read_json
 from discernus.experiments.definition import Definition
 from discernus.experiments.experiment import DEFAULT_MODEL
 from discernus.experiments.freezing import thaw
@@ -18,7 +19,8 @@ from discernus.experiments.plan import Analysis
 from discernus.extraction.extract import Extraction
 from discernus.sessions import layout
 from discernus.sessions.archive import Archive, Intent
-from discernus.sessions.chronolog import chronolog_of
+from discernus.sessions.chronolog import chronolog_of, read_events
+from discernus.sessions.seals import newest_seal
 from discernus.sessions.store import LocalStore, NotInStore, Store
 
 ERASED = "erased"  # the class of what is parked because its text was taken out, for good
@@ -28,10 +30,13 @@ class SessionUnreadable(ValueError):
     """The facts of a session are of a newer format, or damaged; ``choices`` say what to do."""
 
     def __init__(self, kind: Literal["newer_format", "unreadable"], what: str, choice: str) -> None:
-        super().__init__(f"{what}\n  {choice}")
+        super().__init__(f"{what}; {choice}")
         self.kind = kind
         self.what = what
         self.choices = (choice,)
+
+
+Clock = Literal["utc", "zone_not_recorded", "time_not_recorded"]
 
 
 class SessionFacts(BaseModel):
@@ -40,6 +45,8 @@ class SessionFacts(BaseModel):
     ``extraction_models`` read the answers that our rules cannot, the first one if it can be had; ``timeouts_s`` are of
     the models whose calls may take another time than ``call_timeout_s``. ``extends`` is the session whose answers were
     taken over where they answer the same question; ``migrated_from`` is the folder of an older layout it was read from.
+    ``clock`` says what ``created_at`` is worth: without its zone it is as its author's clock showed it, and where no
+    time was recorded it says nothing.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,6 +68,15 @@ class SessionFacts(BaseModel):
     proxied: bool = False
     extends: str | None = None
     migrated_from: str | None = None
+    clock: Clock = "utc"
+
+    @property
+    def opened(self) -> str:
+        """When it was opened, in words, as far as that was recorded."""
+        if self.clock == "time_not_recorded":
+            return "at a time that was not recorded"
+        zone = "UTC" if self.clock == "utc" else "by a clock whose zone was not recorded"
+        return f"{self.created_at:%Y-%m-%d %H:%M:%S} {zone}"
 
     def timeout_s(self, model: str) -> float:
         """Return the seconds that a call to the model may take."""
@@ -126,12 +142,23 @@ class Session:
         self.chronolog = chronolog_of(folder)
         self.archive = Archive(self.store, copy, self.chronolog)
 
+    @property
+    def projects_dir(self) -> Path:
+        """The projects folder that holds the session; of a copy outside of any, the folder around it.
+
+        That has nothing to say of models, budgets or other sessions.
+        """
+        folder = self.folder.resolve()
+        above = folder.parents
+        is_inside = len(above) > 4 and (above[0].name, above[2].name) == ("sessions", "experiments")
+        return above[4] if is_inside else folder.parent
+
     @cached_property
     def facts(self) -> SessionFacts:
         """What was settled when the session was opened. Raise SessionUnreadable."""
         name = self.folder.name
         try:
-            said = json.loads(self.store.get(layout.SESSION))
+            said = read_json(self.store.get(layout.SESSION))
             facts = SessionFacts.model_validate(said) if said["format"] <= FORMAT else None
             by = said["versions"].get("discernus", "a later version")
         except (NotInStore, ValueError, KeyError, TypeError, AttributeError):
@@ -227,12 +254,25 @@ class Session:
         self.store.put(layout.STATUS, json.dumps(note, ensure_ascii=False, indent=1).encode())
 
     def noted_status(self) -> tuple[str, str]:
-        """Return the last noted status and its reason; ``running`` if none was ever noted."""
+        """Return the last noted status and its reason; ``running`` if none was ever noted.
+
+        Where its file is gone or damaged, the newest seal and the chronolog tell.
+        """
         try:
-            note = json.loads(self.store.get(layout.STATUS))
-        except NotInStore:
+            note = read_json(self.store.get(layout.STATUS))
+            return str(note["status"]), str(note["reason"])
+        except (NotInStore, ValueError, LookupError, TypeError):
+            return self.told_status()
+
+    def told_status(self) -> tuple[str, str]:
+        """Return the status and its reason as the newest seal and the chronolog tell them."""
+        told = [event for event in read_events(self.folder) if event.event in ("sealed", "status_noted")]
+        file = newest_seal(self.store)
+        if file is not None and file.seal is not None and (not told or told[-1].event == "sealed"):
+            return file.seal.status, ""
+        if not told:
             return "running", ""
-        return str(note["status"]), str(note["reason"])
+        return str(told[-1].facts.get("status")), str(told[-1].facts.get("reason") or "")
 
     @property
     def is_sealed(self) -> bool:

@@ -52,8 +52,8 @@ class Store(Protocol):
         """Add whole lines to a file that only the caller writes; return its size afterwards. Not durable by itself."""
         ...
 
-    def remove(self, name: str) -> None:
-        """Forget the name, if it is there."""
+    def remove(self, name: str, *, durable: bool = False) -> None:
+        """Forget the name, if it is there. ``durable`` means: it stays forgotten whatever happens then."""
         ...
 
     def move(self, names: Mapping[str, str]) -> None:
@@ -128,8 +128,11 @@ class LocalStore:
             file.write(lines)
             return file.tell()
 
-    def remove(self, name: str) -> None:
-        self.path(name).unlink(missing_ok=True)
+    def remove(self, name: str, *, durable: bool = False) -> None:
+        target = self.path(name)
+        target.unlink(missing_ok=True)
+        if durable and target.parent.is_dir():
+            _sync_folder(target.parent)
 
     def move(self, names: Mapping[str, str]) -> None:
         paths = [(self.path(name), self.path(to)) for name, to in names.items()]

@@ -43,6 +43,6 @@ def _is_own(session: Session, parked: Parked) -> bool:
 
 def _models(session: Session) -> ModelsFile:
     try:
-        return models_of(session.folder.resolve().parents[4])
+        return models_of(session.projects_dir)
     except ModelsFileInvalid:  # by now it decides nothing any more
         return ModelsFile()

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from discernus.sessions import layout
-from discernus.sessions.bags import bag_findings, is_bag
+from discernus.sessions.bags import MANIFEST, bag_findings, is_bag, manifest_signed
 from discernus.sessions.examination import examine, is_session
-from discernus.sessions.findings import Finding, Verification, finding
+from discernus.sessions.findings import Finding, Uncovered, Verification, finding
+from discernus.sessions.integrity import names_in, oddities_in
+from discernus.sessions.seals import Signed
+
+SESSION = "data/session"  # in a package: this one, and no other
+MOST_TIMES = 100  # its own size that a package may unpack to
+MOST_AT_ANY_RATE = 100_000_000  # bytes that it may unpack to however small it is
 
 
 class NotVerifiable(ValueError):
@@ -25,6 +33,15 @@ def verify(path: Path, *, public_key: Ed25519PublicKey | None = None) -> Verific
 
     ``public_key`` is the one that must have signed the session's newest seal. Raise NotVerifiable.
     """
+    try:
+        return _verify(path, public_key)
+    except OSError as error:
+        unread = Path(error.filename).name if isinstance(error.filename, str) else path.name
+        what = f"it cannot be read: {error.strerror or error}"
+        return Verification(path.name, "under_way", None, None, None, 0, (Finding("torn", unread, what, ""),))
+
+
+def _verify(path: Path, public_key: Ed25519PublicKey | None) -> Verification:
     if _is_zip(path):
         return _verify_zip(path, public_key)
     if is_session(path):
@@ -49,13 +66,16 @@ def _verify_zip(path: Path, public_key: Ed25519PublicKey | None) -> Verification
     with tempfile.TemporaryDirectory(prefix="discernus-verify-") as folder:
         try:
             with zipfile.ZipFile(path) as packed:
+                refused = too_much(packed, path, Path(folder))
+                if refused:
+                    return _nothing(path.name, Finding("altered", path.name, refused, "fetch it again"))
                 cut_off = [name for name in packed.namelist() if not _unpack(packed, name, Path(folder))]
             package = _package_in(Path(folder))
-        except zipfile.BadZipFile:
+        except (zipfile.BadZipFile, NotImplementedError):
             package, cut_off = None, []
         if package is None:
             what = "it holds no package, or cannot be unpacked any more"
-            return Verification(path.name, "under_way", None, None, None, 0, (Finding("torn", path.name, what, ""),))
+            return _nothing(path.name, Finding("torn", path.name, what, ""))
         found = _verify_package(package, public_key)
         above = "" if package == Path(folder) else f"{package.relative_to(folder).as_posix()}/"
         bad = [
@@ -64,11 +84,21 @@ def _verify_zip(path: Path, public_key: Ed25519PublicKey | None) -> Verification
         return replace(found, findings=(*bad, *_unnamed(bad, found.findings)))
 
 
+def too_much(packed: zipfile.ZipFile, path: Path, folder: Path) -> str:
+    """Return why a package is not unpacked, nothing if it may be: a few bytes can unpack to more than a disk holds."""
+    size, unpacked = path.stat().st_size, sum(entry.file_size for entry in packed.infolist())
+    if unpacked > max(MOST_TIMES * size, MOST_AT_ANY_RATE):
+        return f"its {size / 1e6:,.1f} MB would unpack to {unpacked / 1e6:,.0f} MB, as no package's do; nothing was"
+    if unpacked > shutil.disk_usage(folder).free:
+        return f"it unpacks to {unpacked / 1e6:,.0f} MB, and less is free in {folder.parent}; nothing was unpacked"
+    return ""
+
+
 def _unpack(packed: zipfile.ZipFile, name: str, folder: Path) -> bool:
-    """Unpack one file; return whether its checksum holds."""
+    """Unpack one file; return whether its checksum holds, and its name can be had."""
     try:
         packed.extract(name, folder)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError):
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError):
         return False
     return True
 
@@ -79,20 +109,56 @@ def _package_in(folder: Path) -> Path | None:
 
 def _verify_package(folder: Path, public_key: Ed25519PublicKey | None) -> Verification:
     """Return what can be proved of a package and of the session in it; places are names in the package."""
-    findings = list(bag_findings(folder))
-    sessions = sorted(
-        path.parents[1] for path in folder.rglob(layout.SESSION) if layout.SUPERSEDED not in path.as_posix()
-    )
-    if not sessions:
+    odd = oddities_in(folder)
+    if odd:
+        rest = Uncovered("everything else", "nothing was read: what the findings name may lead anywhere")
+        found = _nothing(folder.name, *(finding("altered", name, what) for name, what in odd.items()))
+        return replace(found, files=len(names_in(folder)), uncovered=(rest,))
+    signed = manifest_signed(folder, public_key)
+    others = [
+        finding("added", name, f"it belongs to another session than the one in {SESSION}/, which is the package's")
+        for name in names_in(folder)
+        if name.endswith(f"/{layout.SESSION}") and name != f"{SESSION}/{layout.SESSION}" and not _is_inside(name)
+    ]
+    findings = [*bag_findings(folder), *signed.findings, *others]
+    session = folder / SESSION
+    if not is_session(session):
         missing = Finding(
-            "removed", f"data/…/{layout.SESSION}", "the package holds no session", "nothing can be verified"
+            "removed", f"{SESSION}/{layout.SESSION}", "the package holds no session", "nothing can be verified"
         )
-        return Verification(folder.name, "under_way", None, None, None, 0, (*findings, missing), packaged=True)
-    session = sessions[0]
+        return _nothing(folder.name, *findings, missing)
     found = examine(session, public_key, packaged=True)
-    above = session.relative_to(folder).as_posix()
-    inside = [replace(one, place=f"{above}/{one.place}") for one in found.findings]
-    return replace(found, findings=(*findings, *_unnamed(findings, inside)))
+    inside = [replace(one, place=f"{SESSION}/{one.place}") for one in found.findings]
+    if public_key is not None and (signed.by is None or signed.findings):
+        inside += _unsigned_records(found)
+    uncovered = (*_outside(signed, public_key), *found.uncovered)
+    return replace(found, findings=(*findings, *_unnamed(findings, inside)), uncovered=uncovered)
+
+
+def _is_inside(name: str) -> bool:
+    return name.startswith(f"{SESSION}/{layout.SUPERSEDED}/")
+
+
+def _unsigned_records(found: Verification) -> list[Finding]:
+    """Return the records of what was withheld that nobody has signed: anyone could have taken anything out by them."""
+    what = "neither the seal nor a signature of the package by the given key covers this record of what was withheld"
+    return [finding("unsigned", f"{SESSION}/{one.record}", what) for one in found.redactions if not one.sealed]
+
+
+def _outside(signed: Signed, public_key: Ed25519PublicKey | None) -> Iterator[Uncovered]:
+    """Yield what is said by the package, and not by the session in it."""
+    if signed.by is None:
+        why = f"the package's {MANIFEST} alone lists them, and nobody has signed that: anyone can write it anew"
+        yield Uncovered(
+            f"tables, README, crate and all else outside of {SESSION}/", f"{why}; `reproduce` computes them"
+        )
+    elif public_key is None:
+        yield Uncovered("whose key signed the package", f"compare {signed.by} with its owner's, or give --public-key")
+
+
+def _nothing(name: str, *findings: Finding) -> Verification:
+    """Return that nothing could be verified of a package, and why."""
+    return Verification(name, "under_way", None, None, None, 0, findings, packaged=True)
 
 
 def _unnamed(named: list[Finding], findings: list[Finding] | tuple[Finding, ...]) -> list[Finding]:

@@ -10,10 +10,12 @@ from discernus.sessions.integrity import Checkpoint, Stage, cover, stage_of
 from discernus.sessions.session import Session
 from discernus.stages.projection import write_tables
 from discernus.stages.records import session_records
+from discernus.stages.rereading import settle_taken_out
 
 
 def calculate(session: Session) -> None:
     """Write the final tables, and the checkpoints up to theirs. Repeating it changes nothing but the time."""
+    settle_taken_out(session)
     records = list(session_records(session))
     counts: dict[str, int] = {}
     for record in records:

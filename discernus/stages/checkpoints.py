@@ -12,13 +12,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, get_args
 
+from pydantic import ValidationError
+
+from discernus.experiments.freezing import taken_out_of
 from discernus.experiments.plan import Analysis
 from discernus.sessions import layout
-from discernus.sessions.integrity import Stage
+from discernus.sessions.examination import refuse_if_altered
+from discernus.sessions.integrity import TABLES, Stage, cover, stage_of
+from discernus.sessions.integrity import Checkpoint as Made
 from discernus.sessions.layout import Call
 from discernus.sessions.opening import state_of
 from discernus.sessions.seals import SealFile, newest_seal, versions_sealed
-from discernus.sessions.session import Session
+from discernus.sessions.session import ERASED, Session
 from discernus.sessions.store import NotInStore
 from discernus.sessions.substitutes import release_own_answers
 
@@ -79,6 +84,15 @@ def completed_at(session: Session, stage: Stage) -> datetime | None:
         return None
 
 
+def stands(session: Session, stage: Stage) -> bool:
+    """Return whether the stage's checkpoint is there, and the stage's files are those that it lists, to the byte."""
+    try:
+        left = Made.model_validate_json(session.store.get(layout.checkpoint(stage)))
+    except (NotInStore, ValidationError):
+        return False
+    return cover(session.folder, lambda name: stage_of(name) == stage).files == left.files
+
+
 def answered(session: Session) -> set[int]:
     """Return the analyses that any candidate has answered."""
     there = set(session.store.names(layout.ARCHIVE))
@@ -95,33 +109,37 @@ def products(session: Session, stage: Stage) -> list[str]:
     if stage == "extraction":
         return [f"{layout.EXTRACTED}/{name}" for name in _named(session, layout.EXTRACTED, "extracted_")]
     if stage == "calculation":
-        tables = (layout.RESULTS, layout.DICTIONARY, layout.CALL_LOG, layout.EXTRACTION_LOG)
-        return [name for name in tables if session.store.exists(name)]
+        return [name for name in TABLES if session.store.exists(name)]
     if stage == "synthesis":
-        report = [layout.REPORT] if session.store.exists(layout.REPORT) else []
+        report = [name for name in (layout.REPORT, layout.REPORT_PAGE) if session.store.exists(name)]
         return report + [f"{layout.PAGES}/{name}" for name in session.store.names(layout.PAGES)]
     return []
 
 
 def unanswered(session: Session) -> list[Analysis]:
-    """Return the analyses that no candidate has answered, in the plan's order."""
+    """Return the analyses that no candidate has answered, in the plan's order; but for texts that were taken out."""
+    there, gone = answered(session), taken_out_of(session.definition)
+    return [one for one in session.plan if one.number not in there and one.document not in gone]
+
+
+def prospect(session: Session, stage: Stage | None, *, try_parked: bool, asking: bool = True) -> Prospect:
+    """Return what going on would do, beginning anew at a stage if one is given; nothing is changed by it.
+
+    ``asking`` says that models are asked for what is missing.
+    """
+    parked = session.all_parked()
+    left = {record.number for record in parked if not try_parked or record.error_class == ERASED}
     there = answered(session)
-    return [analysis for analysis in session.plan if analysis.number not in there]
-
-
-def prospect(session: Session, stage: Stage | None, *, try_parked: bool) -> Prospect:
-    """Return what going on would do, beginning anew at a stage if one is given; nothing is changed by it."""
-    parked = {record.number for record in session.all_parked()}
-    left = set() if try_parked else parked
-    anew = [name for one in from_stage_on(stage) for name in products(session, one)] if stage else []
+    to_ask = tuple(one for one in unanswered(session) if one.number not in left) if asking else ()
+    anew = _made_anew(session, stage) if stage else []
     read = set(products(session, "extraction")) - set(anew)
-    planned = session.facts.analyses
+    to_read = (there | {one.number for one in to_ask}) - left
     return Prospect(
-        answered=len(answered(session)),
-        to_ask=tuple(analysis for analysis in unanswered(session) if analysis.number not in left),
+        answered=len(there),
+        to_ask=to_ask,
         parked=len(parked),
-        tried_again=len(parked - left),
-        to_read=planned - len(read) - len(left),
+        tried_again=len(parked) - len(left),
+        to_read=sum(layout.extracted(number) not in read for number in to_read),
         anew=tuple(anew),
         version=max(versions_sealed(session.store), default=0),
     )
@@ -135,22 +153,34 @@ def from_stage_on(stage: Stage) -> tuple[Stage, ...]:
 def go_back(session: Session, stage: Stage, *, try_parked: bool = False) -> tuple[str, ...]:
     """Let the session begin anew at a stage; return the files that are made anew, of which none is there any more.
 
+    Scores of texts that were taken out stay: their answers lack the words, and nobody can be asked for others.
+
     ``try_parked`` lets what is parked be tried afresh, which calls for new numbers (ValueError from a later stage). The
     session then counts as unfinished: a crash half-way leaves one that goes on, and going back again removes the rest.
+    The checkpoints go first, so that no stage is ever passed over whose files may have changed. Raises SealBroken where
+    the session is not what was sealed: made anew, and sealed, altered files would pass for true ones.
     """
+    refuse_if_altered(session)
+    return _go_back(session, stage, try_parked=try_parked)
+
+
+def _go_back(session: Session, stage: Stage, *, try_parked: bool) -> tuple[str, ...]:
     if try_parked and stage == "synthesis":
         raise ValueError("new analyses call for new numbers, and these come before synthesis")
-    gone = [name for one in from_stage_on(stage) for name in products(session, one)]
+    gone = _made_anew(session, stage)
     unfinished = STAGES if try_parked or stage in ("analysis", "extraction") else from_stage_on(stage)
     many = [name for name in gone if name.startswith(ONE_EACH)]
     few = [*(name for name in gone if not name.startswith(ONE_EACH)), *map(layout.checkpoint, STAGES)]
     sealed = newest_seal(session.store)
-    _copy(session, _kept(session, sealed, [*few, *(_parked_files(session) if try_parked else [])]))
     version = sealed.version if sealed is not None else None
     session.chronolog.note("files_superseded", stage=stage, version=version, files=len(gone))
+    session.chronolog.flush()  # first: copies of which nobody tells would pass for something added
+    _copy(session, _kept(session, sealed, [*few, *(_parked_files(session) if try_parked else [])]))
     session.note_status("running", "")
+    for name in map(layout.checkpoint, unfinished):
+        session.store.remove(name, durable=True)
     session.store.move(_kept(session, sealed, many))
-    for name in (*map(layout.checkpoint, unfinished), *gone):
+    for name in gone:
         session.store.remove(name)
     if try_parked:
         session.release_parked()
@@ -161,15 +191,24 @@ def take_up(session: Session) -> int:
     """Let a session be carried on, and return how many parked analyses are tried afresh.
 
     In one that ended with gaps these are all, and the numbers come anew; one that is under way takes up what a person
-    may have mended, and all else waits for its last pass.
+    may have mended, and all else waits for its last pass. Raises SealBroken where it is not what was sealed.
     """
+    refuse_if_altered(session)
     if state_of(session) == "partial":
-        released = len(session.all_parked())
-        go_back(session, "calculation", try_parked=True)
+        released = sum(record.error_class != ERASED for record in session.all_parked())
+        _go_back(session, "calculation", try_parked=True)
     else:
+        _keep_pages(session)
         released = release_own_answers(session)
     session.chronolog.note("session_resumed", session=session.name, released=released)
     return released
+
+
+def _made_anew(session: Session, stage: Stage) -> list[str]:
+    """Return what beginning anew at a stage makes anew: all but the scores of texts that were taken out."""
+    gone = taken_out_of(session.definition)
+    stays = {layout.extracted(analysis.number) for analysis in session.plan if analysis.document in gone}
+    return [name for one in from_stage_on(stage) for name in products(session, one) if name not in stays]
 
 
 def _kept(session: Session, sealed: SealFile | None, names: Iterable[str]) -> dict[str, str]:
@@ -179,6 +218,13 @@ def _kept(session: Session, sealed: SealFile | None, names: Iterable[str]) -> di
     covered = [name for name in names if sealed.seal is None or name in sealed.seal.files]  # unreadable: nobody knows
     kept = {name: layout.superseded(sealed.version, name) for name in covered}
     return {name: to for name, to in kept.items() if session.store.exists(name) and not session.store.exists(to)}
+
+
+def _keep_pages(session: Session) -> None:
+    """Keep what the seal covers of the pages, where going back was cut off before all were moved: they come anew."""
+    if not session.reached("synthesis"):
+        pages = (f"{layout.PAGES}/{name}" for name in session.store.names(layout.PAGES))
+        session.store.move(_kept(session, newest_seal(session.store), pages))
 
 
 def _copy(session: Session, names: Mapping[str, str]) -> None:

@@ -10,13 +10,15 @@ import time
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
-from discernus.reports import results
+from discernus.experiments.freezing import texts_at_hand
+from discernus.reports import evidence, hypothesis_table, reliability, results
 from discernus.reports.records import AnalysisRecord
 from discernus.sessions import layout
 from discernus.sessions.lines import to_lines
 from discernus.sessions.owners import Lock
 from discernus.sessions.session import Session
-from discernus.stages.records import all_calls, analysis_record
+from discernus.stages.records import all_calls, analysis_record, answered_at, paid_here
+from discernus.stages.testing import tested
 
 
 @dataclass
@@ -65,13 +67,35 @@ def write_tables(session: Session, records: list[AnalysisRecord]) -> None:
 
 
 def _write_tables(session: Session, records: list[AnalysisRecord]) -> None:
+    for name, data in tables_of(session, records).items():
+        session.store.put(name, data)
+
+
+def tables_of(session: Session, records: list[AnalysisRecord]) -> dict[str, bytes]:
+    """Return the bytes of every table by its name."""
     framework = session.definition.framework
     metadata_keys, parameter_names = column_names(session)
-    put = session.store.put
-    put(layout.RESULTS, results.write_csv(records, framework, metadata_keys, parameter_names))
-    put(layout.DICTIONARY, results.data_dictionary(framework, metadata_keys, parameter_names))
-    put(layout.CALL_LOG, to_lines(_call_line(session)))
-    put(layout.EXTRACTION_LOG, to_lines(_extraction_line(record) for record in records if record.route is not None))
+    tests = _tests(session, records)
+    return {
+        layout.RESULTS: results.write_csv(records, framework, metadata_keys, parameter_names),
+        layout.DICTIONARY: results.data_dictionary(framework, metadata_keys, parameter_names)
+        + evidence.dictionary()
+        + reliability.dictionary()
+        + (hypothesis_table.dictionary() if tests else b""),
+        layout.CONSISTENCY: reliability.write_csv(records, framework),
+        layout.EVIDENCE: evidence.write_csv(records, texts_at_hand(session.definition)),
+        **tests,
+        layout.CALL_LOG: to_lines(_call_line(session)),
+        layout.EXTRACTION_LOG: to_lines(_extraction_line(record) for record in records if record.route is not None),
+    }
+
+
+def _tests(session: Session, records: list[AnalysisRecord]) -> dict[str, bytes]:
+    """Return the table of the statistical plan's tests; nothing where there is no plan."""
+    definition = session.definition
+    if not definition.experiment.statistical_plan:
+        return {}
+    return {layout.HYPOTHESIS_TESTS: hypothesis_table.write_tests(tested(definition, records))}
 
 
 def column_names(session: Session) -> tuple[list[str], list[str]]:
@@ -88,19 +112,20 @@ def _call_line(session: Session) -> list[dict[str, object]]:
     return [
         {
             "call": call.call,
-            "timestamp": call.archived_at.isoformat(timespec="milliseconds"),
+            "timestamp": answered_at(call),
             "purpose": call.purpose,
             "model_requested": call.model_requested,
             "model_answered": call.model_answered,
             "substituted": call.substituted,
             "prompt_tokens": call.prompt_tokens,
             "completion_tokens": call.completion_tokens,
-            "cost_usd": call.cost_usd,
+            "cost_usd": paid_here(call),
             "latency_ms": call.latency_ms,
             "finish_reason": call.finish_reason,
             "marks": call.marks,
             "attempt": call.attempt,
             "response_sha256": call.response_sha256,
+            "reused_from": call.reused_from,
         }
         for call in sorted(all_calls(session), key=lambda call: (call.number, call.purpose, call.ask, call.attempt))
     ]

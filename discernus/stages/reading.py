@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Literal
 
 from discernus.experiments.framework import Framework
@@ -94,7 +95,8 @@ def _write(session: Session, number: int, answer: _Answer) -> None:
         response_sha256=answer.record.response_sha256,
         extraction=answer.extraction,
     )
-    session.store.put(layout.extracted(number), extracted.model_dump_json(indent=1).encode(), durable=False)
+    data = extracted.model_dump_json(indent=1).encode()
+    session.store.put(layout.extracted(number), data, durable=False)
     session.unpark(number)
     read = answer.extraction
     session.chronolog.note(
@@ -103,6 +105,7 @@ def _write(session: Session, number: int, answer: _Answer) -> None:
         call=extracted.call,
         second_call=extracted.second_call,
         response_sha256=extracted.response_sha256,
+        extracted_sha256=sha256(data).hexdigest(),
         route=read.route,
         status=read.status,
         scored=len(read.scores),

@@ -13,7 +13,7 @@ from discernus.experiments.plan import Analysis
 from discernus.extraction.extract import Extraction
 from discernus.reports.records import AnalysisRecord
 from discernus.sessions import layout
-from discernus.sessions.archive import TIME_NOT_RECORDED, ArchiveDamaged, ArchivedCall
+from discernus.sessions.archive import TIME_NOT_RECORDED, ZONE_NOT_RECORDED, ArchiveDamaged, ArchivedCall
 from discernus.sessions.layout import Call
 from discernus.sessions.session import Session
 from discernus.sessions.substitutes import is_substitute
@@ -80,14 +80,23 @@ def analysis_record(session: Session, analysis: Analysis) -> AnalysisRecord:
         completion_tokens=call.completion_tokens,
         cached_tokens=call.cached_tokens,
         reasoning_tokens=call.reasoning_tokens,
-        cost_usd=call.cost_usd,
+        cost_usd=paid_here(call),
         latency_ms=call.latency_ms,
-        answered_at=None if TIME_NOT_RECORDED in call.marks else call.archived_at.isoformat(timespec="milliseconds"),
+        answered_at=answered_at(call),
         ask=call.ask,
         call=call.call,
+        reused_from=call.reused_from,
         parameters=_without_lexicon(call.parameters),
         dropped_parameters=call.dropped_parameters,
     )
+
+
+def answered_at(call: ArchivedCall) -> str | None:
+    """Return when the answer was there, without an offset where no zone was recorded; None where no time was."""
+    if TIME_NOT_RECORDED in call.marks:
+        return None
+    at = call.archived_at.replace(tzinfo=None) if ZONE_NOT_RECORDED in call.marks else call.archived_at
+    return at.isoformat(timespec="milliseconds")
 
 
 def derived_metrics(framework: Framework, extraction: Extraction) -> tuple[dict[str, float], dict[str, str]]:
@@ -116,6 +125,11 @@ def archived(session: Session, call_name: str) -> ArchivedCall:
     if found is None:
         raise ArchiveDamaged(f"{call.response} is no longer in the archive")
     return found[0]
+
+
+def paid_here(call: ArchivedCall) -> float | None:
+    """Return what the session that holds the call paid for it: nothing for an answer that it took over."""
+    return 0.0 if call.reused_from is not None else call.cost_usd
 
 
 def all_calls(session: Session) -> Iterator[ArchivedCall]:

@@ -9,18 +9,21 @@ from typing import Any, Literal, get_args
 
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import ValidationError
 
 from discernus import __version__
 from discernus.sessions import layout
 from discernus.sessions.archive import ArchiveDamaged
-from discernus.sessions.chronolog import gather
-from discernus.sessions.costs import add_up
-from discernus.sessions.integrity import Covered, Gap, Seal, cover, is_covered
+from discernus.sessions.chronolog import gather, read_events
+from discernus.sessions.costs import Costs, add_up
+from discernus.sessions.integrity import Checkpoint, Covered, Gap, Seal, Stage, cover, hash_files, is_covered, stage_of
 from discernus.sessions.project_chronolog import note_project_once, project_chronolog
+from discernus.sessions.redaction import read_redactions
 from discernus.sessions.seals import FORMAT, SealFile, newest_seal, read_seal, status_of
 from discernus.sessions.session import Session
 from discernus.sessions.signing import KeyUnusable, fingerprint, read_private_key, sign
 from discernus.sessions.store import NotInStore
+from discernus.sessions.succession import PASSING, REPEATED
 from discernus.stages.records import archived
 from discernus.stages.spending import calls_of, doubted, projects_dir_of
 
@@ -33,8 +36,8 @@ class Sealed:
 
     ``gaps`` has the plan numbers of those that did not, by what is the matter: it could not be had, nothing came of it
     at all, its answer gave neither a score nor a word on why, or that answer is not in the archive as it was read.
-    ``cost_usd`` is what is known of the calls that were answered, or failed and were billed. Those ``in_doubt`` may
-    have cost ``in_doubt_usd`` more, None if nobody knows how much.
+    ``cost_usd`` is what is known of the calls that were answered, or failed and were billed, None if nothing is. Those
+    ``in_doubt`` may have cost ``in_doubt_usd`` more, None if nobody knows how much.
     """
 
     status: Literal["complete", "partial"]
@@ -43,22 +46,29 @@ class Sealed:
     scored: int
     parked: int
     in_doubt: int
-    cost_usd: float
+    cost_usd: float | None
     unpriced: int
     in_doubt_usd: float | None
     gaps: dict[Gap, list[int]]
+
+
+class CannotSeal(ValueError):
+    """Files that a stage has left are gone; the message names them, and says what to do."""
 
 
 def seal(session: Session, signing_key: Path | None = None) -> Sealed:
     """Write the next seal and return it; a session that has not changed since its last seal keeps that one.
 
     The seal is signed with the private key in the file ``signing_key``. Where that cannot be read any more, an unsigned
-    seal is better than none: it is signed the next time that the session is sealed with a key.
+    seal is better than none: it is signed the next time that the session is sealed with a key. Raises CannotSeal.
     """
     key = _key(signing_key, session)
+    _refuse_where_files_are_gone(session)
+    file = newest_seal(session.store)
+    if file is not None and file.seal is not None and file.seal.format >= FORMAT:
+        _finish(session, file, file.seal, key)
     gather(session.folder)
     covered = cover(session.folder, is_covered)
-    file = newest_seal(session.store)
     if file is None or file.seal is None or file.seal.format < FORMAT or file.seal.files != covered.files:
         file = _write(session, file, covered, None if key is None else fingerprint(key.public_key()))
     assert file.seal is not None
@@ -68,6 +78,47 @@ def seal(session: Session, signing_key: Path | None = None) -> Sealed:
     if cover(session.folder, _is_note).files != {name: one for name, one in covered.files.items() if _is_note(name)}:
         return seal(session, signing_key)  # one was taken while the files were hashed; from now on none is
     return Sealed(**{field.name: getattr(file.seal, field.name) for field in fields(Sealed)})
+
+
+def _refuse_where_files_are_gone(session: Session) -> None:
+    """Raise CannotSeal if a file is gone that a stage's checkpoint lists, but for what passes and what was redacted."""
+    taken = {one.name for redaction in read_redactions(session.store) for one in redaction.files}
+    for stage in get_args(Stage):
+        try:
+            left = Checkpoint.model_validate_json(session.store.get(layout.checkpoint(stage)))
+        except (NotInStore, ValidationError):
+            continue
+        gone = [
+            name
+            for name in left.files
+            if not name.startswith(PASSING) and name not in taken and not session.store.exists(name)
+        ]
+        if gone:
+            more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
+            raise CannotSeal(
+                f"{session.name} cannot be sealed: {gone[0]}{more} is gone, and {stage} had left it; restore it from "
+                f"a copy, or make it anew: starter.py resume {session.facts.session} --from {stage}"
+            )
+
+
+def _finish(session: Session, file: SealFile, record: Seal, key: Ed25519PrivateKey | None) -> None:
+    """Do for the newest seal what a crash came before: sign it, tell of it, and of what was computed again behind it.
+
+    A restart repeats the last steps, and nobody has kept what they wrote before: without a word on it, that would pass
+    for tampering.
+    """
+    events = list(read_events(session.folder))
+    if not any(one.event == "sealed" and one.facts.get("seal_sha256") == file.sha256 for one in events):
+        if key is not None and record.signed_by == fingerprint(key.public_key()):
+            session.store.put_if_absent(layout.signature(file.version), sign(key, Path(file.name).name, file.bytes))
+        _note(session, file)
+    if any(one.event == "files_superseded" and one.facts.get("version") == file.version for one in events):
+        return
+    listed = {name: digest for name, digest in record.files.items() if stage_of(name) in REPEATED}
+    now = hash_files(session.folder, list(listed))
+    names = [name for name, digest in listed.items() if name in now and now[name].sha256 != digest]
+    if names:
+        session.chronolog.note("steps_repeated", version=file.version, names=names)
 
 
 def _write(session: Session, before: SealFile | None, covered: Covered, signed_by: str | None) -> SealFile:
@@ -83,9 +134,9 @@ def _write(session: Session, before: SealFile | None, covered: Covered, signed_b
         discernus_version=__version__,
         status="partial" if missing else "complete",
         scored=session.facts.analyses - missing,
-        parked=missing,
+        parked=len(gaps["parked"]),
         in_doubt=len(doubted(session)),
-        cost_usd=costs.cost_usd or 0.0,
+        cost_usd=_known(costs, session),
         unpriced=costs.unpriced,
         in_doubt_usd=costs.in_doubt_usd,
         gaps=gaps,
@@ -98,6 +149,13 @@ def _write(session: Session, before: SealFile | None, covered: Covered, signed_b
     return read_seal(session.store, version)
 
 
+def _known(costs: Costs, session: Session) -> float | None:
+    """Return what is known of the cost: nothing where no call has a price; no call at all costs nothing."""
+    if costs.cost_usd is None and (costs.unpriced or session.facts.migrated_from is not None):
+        return None
+    return costs.cost_usd or 0.0
+
+
 def _tell(session: Session, file: SealFile) -> None:
     """Let the chronolog, and then the session's status, say that this is its seal; saying it again changes nothing."""
     status = status_of(file)
@@ -106,24 +164,34 @@ def _tell(session: Session, file: SealFile) -> None:
             return
     except NotInStore:
         pass
-    told = {"version", "root_sha256", "status", "scored", "parked", "in_doubt", "cost_usd"}
-    facts: dict[str, Any] = file.seal.model_dump(include=told) if file.seal is not None else {}
+    _note(session, file)
+    session.store.put(layout.STATUS, status)
+
+
+def _note(session: Session, file: SealFile) -> None:
+    """Let the chronolog, and then the project's, tell of the seal."""
+    facts: dict[str, Any] = {}
+    if file.seal is not None:
+        facts = {"root_sha256": file.seal.root_sha256, **_counts(file.seal)}
     session.chronolog.note("sealed", seal_sha256=file.sha256, **facts)
     gather(session.folder)  # the end of a chain is held by nothing: with this line in two files, each holds the other
     _tell_project(session, file)
-    session.store.put(layout.STATUS, status)
 
 
 def _tell_project(session: Session, file: SealFile) -> None:
     """Let the project's chronolog tell of the seal, if the session is one of the project's and not a copy elsewhere."""
     projects_dir, project = projects_dir_of(session), session.facts.project
     if file.seal is not None and project_chronolog(projects_dir, project).is_file():
-        told = {"version", "status", "scored", "parked", "in_doubt", "cost_usd"}
-        facts = file.seal.model_dump(include=told)
-        note_project_once(projects_dir, project, "session_finished", session=session.name, **facts)
+        note_project_once(projects_dir, project, "session_finished", session=session.name, **_counts(file.seal))
         root = file.seal.root_sha256
         sealed = {"session": session.name, "version": file.version, "root_sha256": root, "seal_sha256": file.sha256}
         note_project_once(projects_dir, project, "session_sealed", **sealed)
+
+
+def _counts(seal: Seal) -> dict[str, Any]:
+    """Return how the session stands, for a chronolog: what was given up apart from what never came to be asked."""
+    gaps: dict[str, Any] = {gap: len(numbers) for gap, numbers in (seal.gaps or {}).items()}
+    return {**seal.model_dump(include={"version", "status", "scored", "parked", "in_doubt", "cost_usd"}), **gaps}
 
 
 def _key(path: Path | None, session: Session) -> Ed25519PrivateKey | None:

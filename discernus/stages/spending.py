@@ -24,8 +24,8 @@ from discernus.stages.advice import advise, facts_for_advice
 
 
 def projects_dir_of(session: Session) -> Path:
-    """Return the projects folder that holds the session."""
-    return session.folder.resolve().parents[4]
+    """Return the projects folder that holds the session; see ``Session.projects_dir``."""
+    return session.projects_dir
 
 
 def models_file_of(session: Session) -> ModelsFile:

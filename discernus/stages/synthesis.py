@@ -5,15 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
-from pydantic import ValidationError
-
 from discernus.experiments.definition import Definition
 from discernus.experiments.experiment import OFFLINE_PREFIX
-from discernus.experiments.freezing import taken_out_of
+from discernus.experiments.freezing import taken_out_of, texts_at_hand
 from discernus.llm.offline import baseline
 from discernus.llm.requests import lexicon_of
 from discernus.reports.analysis_page import analysis_page
 from discernus.reports.data import BudgetUse, FailureCount, ParkedAnalysis, Quarantine, ReportData, SessionFile
+from discernus.reports.html import html_report
 from discernus.reports.records import AnalysisRecord
 from discernus.reports.report import final_report
 from discernus.sessions import layout
@@ -22,7 +21,7 @@ from discernus.sessions.costs import UNKNOWN, CallCost, onlooker
 from discernus.sessions.failures import QUARANTINE, Failure, failures_of, group
 from discernus.sessions.limits import limits_in_words
 from discernus.sessions.registrations import keep_before, kept
-from discernus.sessions.session import Session
+from discernus.sessions.session import Session, SessionUnreadable
 from discernus.stages.answerers import answering_versions, answers_of, destinations, stand_ins
 from discernus.stages.calculation import checkpoint
 from discernus.stages.records import session_records
@@ -36,6 +35,8 @@ from discernus.stages.spending import (
     models_file_of,
     projects_dir_of,
 )
+from discernus.stages.taken_over import taken_over
+from discernus.stages.testing import tested
 
 # What the report names with its hash; the seal has the hash of every file.
 NAMED_FILES = (
@@ -44,6 +45,8 @@ NAMED_FILES = (
     "corpus_manifest.json",
     layout.RESULTS,
     layout.DICTIONARY,
+    layout.CONSISTENCY,
+    layout.HYPOTHESIS_TESTS,
     layout.CALL_LOG,
 )
 
@@ -58,7 +61,10 @@ def synthesise(session: Session) -> None:
             page = analysis_page(shown, framework, session.definition.texts[record.document])
             session.store.put(layout.page(record.number), page.encode(), durable=False)
     keep_before(session)
-    session.store.put(layout.REPORT, final_report(report_data(session, records)).encode())
+    data = report_data(session, records)
+    report = final_report(data)
+    session.store.put(layout.REPORT, report.encode())
+    session.store.put(layout.REPORT_PAGE, html_report(data, report).encode())
     checkpoint(session, "synthesis", {"report": layout.REPORT})
 
 
@@ -78,7 +84,7 @@ def report_data(session: Session, records: list[AnalysisRecord]) -> ReportData:
         experiment=definition.experiment,
         framework=definition.framework,
         documents=definition.documents,
-        texts=_texts(definition),
+        texts=texts_at_hand(definition),
         records=tuple(records),
         status="partial" if missing else "complete",
         started_at=facts.created_at.isoformat(timespec="seconds"),
@@ -102,10 +108,13 @@ def report_data(session: Session, records: list[AnalysisRecord]) -> ReportData:
             if session.store.exists(name)
         ),
         warnings=(*(str(problem) for problem in definition.warnings), *unreadable),
+        clock=facts.clock,
+        taken_over=taken_over(session),
         migrated_from=facts.migrated_from,
         preregistration=preregistration(session, before),
         earlier=earlier(before),
         earlier_gone=(*before.gone, *before.unreadable) if before is not None else (),
+        tests=tested(definition, records),
         baselines=_baselines(definition),
     )
 
@@ -116,7 +125,7 @@ def _budgets(session: Session, calls: list[CallCost]) -> tuple[tuple[BudgetUse, 
         return budgets_of(session, calls), ()
     except BudgetsDamaged as damaged:
         return (), (str(damaged),)
-    except ValidationError:
+    except SessionUnreadable:
         return (), (f"a session of project {session.facts.project} cannot be read, so no budget's use is known",)
 
 
@@ -156,13 +165,7 @@ def _baselines(definition: Definition) -> dict[str, dict[str, float | None]]:
     if not any(model.startswith(OFFLINE_PREFIX) for model in definition.experiment.models):
         return {}
     lexicon = lexicon_of(definition.framework, run=0)
-    return {name: baseline(text, lexicon) for name, text in _texts(definition).items()}
-
-
-def _texts(definition: Definition) -> dict[str, str]:
-    """Return the texts that are still there; what stands in the place of one that was taken out is none."""
-    gone = taken_out_of(definition)
-    return {document.id: definition.texts[document.id] for document in definition.documents if document.id not in gone}
+    return {name: baseline(text, lexicon) for name, text in texts_at_hand(definition).items()}
 
 
 def _parked(session: Session, records: list[AnalysisRecord]) -> tuple[ParkedAnalysis, ...]:
