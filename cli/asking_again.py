@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -186,10 +187,6 @@ def _ended(
         raise CommandError(
             f"{shortened(failed.message)}; the failure is archived, and the session as it was", INFRASTRUCTURE
         ) from None
-    except KeyboardInterrupt:
-        kept = f"{command_name()} answers compare {session.name} {conversation.call.name}"
-        message = f"interrupted; an answer that was under way is kept, and shown by: {kept}"
-        raise CommandError(message, INTERRUPTED) from None
     except NoRoom as full:
         raise CommandError(str(full), INFRASTRUCTURE) from None
     except CannotAskAgain as refused:
@@ -199,17 +196,25 @@ def _ended(
 
 
 async def _put(settings: Settings, session: Session, conversation: Conversation, request: ModelRequest) -> Repeat:
+    _listen(stop := asyncio.Event())
     with Owner(settings.projects_dir / HIDDEN / "owners") as owner:
         calls = Calls(owner, gateway.complete, minimum_free_bytes=settings.minimum_free_bytes)
-        asking = asyncio.create_task(
-            put_again(settings.projects_dir, session, conversation, request, calls, settings.mirror_dir)
-        )
-        try:
-            return await asyncio.shield(asking)
-        except asyncio.CancelledError:  # Ctrl-C: what was sent will be paid for, and is kept
-            write("waiting for the answer that is under way, to keep it", error=True)
-            await asking
-            raise
+        repeat = await put_again(settings.projects_dir, session, conversation, request, calls, settings.mirror_dir)
+    if stop.is_set():
+        kept = f"{command_name()} answers compare {session.name} {conversation.call.name}"
+        raise CommandError(f"interrupted; the answer that was under way is kept, and shown by: {kept}", INTERRUPTED)
+    return repeat
+
+
+def _listen(stop: asyncio.Event) -> None:
+    """Let Ctrl-C and SIGTERM wait for the answer: what was sent will be paid for, and is kept."""
+
+    def asked() -> None:
+        stop.set()
+        write("waiting for the answer that is under way, to keep it", error=True)
+
+    for each in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(each, asked)
 
 
 # side by side

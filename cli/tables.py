@@ -19,6 +19,7 @@ from cli.exits import INVALID, CommandError
 GAP = 2  # columns between two of a table
 WIDTH = 80  # columns, whatever the terminal: what is shown fits a pipe and a letter as well
 FORMATS = ("table", "csv", "json")
+_ADDRESS = re.compile(r"https?://")
 LABELLED = 2  # words of a line that only names a place, "report: /…", and is clearest as it is
 _GLUE = "\x00"  # stands for a space that no line ends at
 # a command with its options, their values and what is plainly no word of a sentence; or a quoted path
@@ -127,7 +128,8 @@ def _wrapped_line(line: str, width: int) -> str:
         return line
     indent = " " * (len(line) - len(line.lstrip(" ")))
     glued = _WHOLE.sub(lambda found: found[0].replace(" ", _GLUE), line.strip())
-    if len(glued.split()) <= LABELLED:
+    words = glued.split()
+    if len(words) <= LABELLED or _ADDRESS.match(words[-1]):  # a label and an address, which is to be clicked on
         return line
     broken = wrap(
         glued,

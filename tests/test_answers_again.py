@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -435,6 +436,8 @@ def test_ctrl_c_waits_for_the_answer_that_is_paid_for(tmp_path: Path) -> None:
         asking = study.start("answers", "ask-again", "speeches", "1", "--yes")
         wait_until(lambda: len(study.wire(event="request")) > requests, "the call is on the wire")
         asking.interrupt()
+        asking.send(signal.SIGTERM)  # who presses twice, or ends it otherwise, loses no answer either
         assert asking.wait() == INTERRUPTED, asking.output
+        assert "is kept, and shown by" in " ".join(asking.output.split())
         (told,) = study.tell("answers", "compare", "speeches", "1", "--json")
         assert told["after"]["scores"] is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from discernus.experiments.plan import Analysis
 from discernus.sessions import layout
 from discernus.sessions.calls import Calls
-from discernus.sessions.integrity import TABLES, Stage
+from discernus.sessions.integrity import TABLES, Hashed, Stage, hash_files
 from discernus.sessions.opening import state_of
 from discernus.sessions.owners import Owner
 from discernus.sessions.seals import versions_sealed
@@ -215,6 +216,29 @@ def test_a_sealed_session_that_a_server_begins_again_keeps_its_sealed_version(se
     assert not sealed.reached("analysis")
     assert sealed.store.get(layout.superseded(1, layout.RESULTS)) == table
     assert len(products(sealed, "extraction")) == 4
+
+
+def test_that_version_is_kept_as_well_where_a_note_says_before_that_it_runs(sealed: Session) -> None:
+    report = sealed.store.get(layout.REPORT)
+    sealed.note_status("running", "")
+    preflight(sealed, Settings(projects_dir=sealed.folder.parents[4]))
+    assert sealed.store.get(layout.superseded(1, layout.REPORT)) == report
+    calculate(sealed)
+    synthesise(sealed)
+    assert seal(sealed).version == 2
+    assert verify(sealed.folder).findings == ()
+
+
+def test_a_session_that_goes_on_while_it_is_looked_at_is_not_called_altered(
+    sealed: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(folder: Path, names: list[str]) -> Mapping[str, Hashed]:
+        sealed.note_status("running", "")
+        return hash_files(folder, names)
+
+    monkeypatch.setattr("discernus.sessions.examination.hash_files", late)
+    found = verify(sealed.folder)
+    assert (found.state, found.findings) == ("under_way", ())
 
 
 def test_a_session_under_way_keeps_what_stands_when_it_goes_on(sealed: Session) -> None:

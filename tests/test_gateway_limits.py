@@ -44,6 +44,11 @@ class Spending(Study):
         return self.vendor.cost_usd({SCRIBE: PRICE})
 
 
+def unwrapped(said: str) -> str:
+    """Return what a command says as one line, wherever it breaks its own."""
+    return " ".join(said.split())
+
+
 def next_call_usd(said: str) -> float:
     """Return what a paused session says that its next call may cost."""
     found = re.search(r"the next call may cost up to (\d+\.\d+)", said)
@@ -55,12 +60,12 @@ def keep_to_a_budget(folder: Path) -> dict[str, Any]:
     """Run into the budget of a session, twice; raise it as the session says, and run to the end."""
     budget_usd = 0.03
     with Spending(folder, {"budget_usd": budget_usd}) as study:
-        first = study.run("speeches", code=PAUSED).output
+        first = unwrapped(study.run("speeches", code=PAUSED).output)
         spent_usd = study.spent_usd
-        again = study.run("speeches", code=PAUSED).output
+        again = unwrapped(study.run("speeches", code=PAUSED).output)
         assert study.spent_usd == spent_usd, "a budget that is used up was spent from"
         (raising,) = re.findall(r"raise it with `starter.py (.*) USD`", first)
-        assert "is paused; it goes on with" in " ".join(study.say(*shlex.split(raising), "1").split())
+        assert "is paused; it goes on with" in unwrapped(study.say(*shlex.split(raising), "1"))
         study.run("speeches")
         return {"study": study, "budget_usd": budget_usd, "spent_usd": spent_usd, "first": first, "again": again}
 
@@ -85,7 +90,7 @@ def run_both(study: Study, code: int) -> list[str]:
     starters: list[Starter] = [study.start("speeches"), study.start("letters")]
     for starter in starters:
         assert starter.wait(2 * PATIENCE_S) == code, starter.output
-    return [starter.output for starter in starters]
+    return [unwrapped(starter.output) for starter in starters]
 
 
 def be_told_the_limit(folder: Path) -> tuple[Study, list[str]]:
@@ -112,7 +117,7 @@ def learn_the_limit(folder: Path) -> tuple[Study, str]:
         runs=2,
         concurrency=24,
     ) as study:
-        return study, study.run("speeches").output
+        return study, unwrapped(study.run("speeches").output)
 
 
 def meet_a_limit_that_nobody_tells(folder: Path) -> Study:

@@ -334,13 +334,13 @@ def change_the_version(folder: Path) -> tuple[Study, list[str]]:
         assert starter.wait() == PAUSED, starter.output
         again = study.run("speeches", code=PAUSED)
         accepted = study.run("speeches", "--accept-versions")
-        return study, [starter.output, again.output, accepted.output]
+        return study, [" ".join(run.output.split()) for run in (starter, again, accepted)]
 
 
 def ask_whom_the_policy_forbids(folder: Path) -> tuple[Study, str]:
     settings = {"data_policy": {"vendors": ["gemini"]}}
     with Study(folder, models=[SCRIBE], documents=2, settings=settings) as study:
-        return study, study.run("speeches", code=INVALID).output
+        return study, " ".join(study.run("speeches", code=INVALID).output.split())
 
 
 SCENES: dict[str, Callable[[Path], Any]] = {

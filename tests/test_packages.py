@@ -211,10 +211,10 @@ def test_a_package_tells_how_to_ask_anew_and_the_experiment_made_by_it_is_valid(
 ) -> None:
     readme = (offline.whole / "data/README.md").read_text()
     commands = readme.partition("## Ask the models anew")[2].split("```")[1].strip().splitlines()
-    assert commands.pop() == "starter.py again/again"
-    script = "\n".join(commands).replace("…/data", str(offline.whole / "data"))
+    assert commands.pop() == "starter.py again/again --projects-dir anew"
+    script = "\n".join(commands).replace("PACKAGE", str(offline.whole))
     subprocess.run(["bash", "-euc", script], cwd=tmp_path, check=True, timeout=PATIENCE_S)
-    said = starter("validate", "again/again", "--projects-dir", tmp_path / "projects")
+    said = starter("validate", "again/again", "--projects-dir", tmp_path / "anew")
     assert f"{DOCUMENTS} documents × 1 model × 2 runs" in said
 
 

@@ -27,6 +27,7 @@ from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import WorkflowExecutionStatus
 
 from benchmarks.make_experiment import make_experiment
+from discernus.sessions.verification import verify
 from engine.connection import connect
 from engine.server import EmbeddedServer
 from tests.fake_vendor import FakeVendor
@@ -412,6 +413,7 @@ def reset_and_serve(play: Play, status: str) -> None:
         assert wait_until(partial(ended_as, play), "the reset run closes") == WorkflowExecutionStatus.COMPLETED
     assert results(play.session) == before
     assert json.loads((play.session / "system_state/status.json").read_text())["status"] == status
+    assert verify(play.session).findings == ()
     server.send(signal.SIGTERM)
     assert server.wait() == 0, server.output
 

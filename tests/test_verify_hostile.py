@@ -144,6 +144,7 @@ def test_under_way_a_record_of_which_no_event_tells_takes_nothing_out(session: S
 
 def test_scores_that_are_altered_before_any_seal_are_given_away_by_the_chronolog(tmp_path: Path) -> None:
     at_work = answered(tmp_path)
+    at_work.chronolog.flush()
     forge_scores(at_work)
     assert found(at_work.folder) == {layout.extracted(1): "altered"}
     close(at_work)

@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from stat import S_IFDIR, S_IFMT, S_IFREG
 from tempfile import TemporaryDirectory
 
 import bagit
@@ -70,6 +71,8 @@ def _unzip(package: Path, target: Path) -> None:
             for entry in archive.infolist():
                 if PurePosixPath(entry.filename).is_absolute() or ".." in PurePosixPath(entry.filename).parts:
                     raise PackageDamaged(f"'{package}' names a file outside itself: {entry.filename}; do not unpack it")
+                if S_IFMT(entry.external_attr >> 16) not in (0, S_IFREG, S_IFDIR) or "\\" in entry.filename:
+                    raise PackageDamaged(f"'{package}' holds what is no plain file: {entry.filename}; do not unpack it")
             if refused := too_much(archive, package, target):
                 raise PackageDamaged(f"'{package}': {refused}")
             archive.extractall(target)

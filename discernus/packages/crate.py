@@ -11,7 +11,7 @@ from typing import Any
 from rocrate.model import ContextEntity, File
 from rocrate.rocrate import ROCrate
 
-from discernus.packages.licences import OUR_CODE, address_of
+from discernus.packages.licences import address_of
 from discernus.packages.provenance import PROV, add_history
 from discernus.packages.subject import Author, Subject
 
@@ -89,7 +89,7 @@ def _licence_of(name: str, subject: Subject) -> str | None:
     if name.startswith("session/corpus/"):
         return licences.texts
     if name.startswith("environment/"):
-        return licences.code or OUR_CODE
+        return licences.code
     return licences.annotations
 
 

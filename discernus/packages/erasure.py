@@ -326,6 +326,8 @@ def _copies(session: Session) -> Iterator[Elsewhere]:
 def _packages(projects_dir: Path, session: Session) -> Iterator[Elsewhere]:
     for event in read_project_events(projects_dir, session.facts.project):
         if event.event == "session_exported" and event.facts.get("session") == session.name:
-            package = str(event.facts.get("package"))
-            there = "" if Path(package).exists() else " (not here any more)"
-            yield Elsewhere(package + there, f"a package of {event.at:%Y-%m-%d}", "remove or withdraw it, export again")
+            yield Elsewhere(
+                str(event.facts.get("package")),
+                f"a package of {event.at:%Y-%m-%d}",
+                "remove or withdraw it, export again",
+            )

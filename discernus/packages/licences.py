@@ -8,8 +8,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-OUR_CODE = "MIT"  # what discernus itself is under
-
 _SPDX = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*")
 
 
@@ -45,7 +43,7 @@ def licences_page(licences: Licences, *, withheld: bool) -> str:
         (
             "Code",
             "the formulas of the framework, the commands of README.md",
-            licences.code or OUR_CODE,
+            licences.code,
             "What computes; the program itself, discernus, is not in this package and is under MIT",
         ),
     )

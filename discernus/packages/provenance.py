@@ -13,7 +13,7 @@ from rocrate.model import ContextEntity
 from rocrate.rocrate import ROCrate
 
 from discernus.packages.subject import Subject
-from discernus.packages.tables import Asked, asked_of
+from discernus.packages.tables import Asked, answered_at, asked_at, asked_of
 from discernus.sessions import layout
 from discernus.sessions.session import Session
 
@@ -49,21 +49,22 @@ def _call(crate: ROCrate, one: Asked) -> str:
         properties = {"@type": ["SoftwareApplication", "prov:SoftwareAgent"], "name": record.model_requested}
         crate.add(ContextEntity(crate, model, properties=properties))
     asked = [name for name in (f"session/{file}" for file in (one.request, *one.messages)) if crate.dereference(name)]
-    name = f"Call {record.call} to {record.model_requested}, answered by {record.model_answered or 'it does not say'}"
-    ended = record.archived_at.isoformat()
+    by = f"answered by {record.model_answered}" if record.model_answered else "which model answered was not recorded"
+    name = f"Call {record.call} to {record.model_requested}, {by}"
+    started, ended = asked_at(record), answered_at(record)
     step: dict[str, Any] = {
         "@type": ["CreateAction", "prov:Activity"],
         "name": name,
         "instrument": {"@id": model},
         "object": _ids(asked),
         "result": {"@id": answer},
-        "endTime": ended,
         "prov:used": _ids(asked),
         "prov:wasAssociatedWith": {"@id": model},
-        "prov:endedAtTime": ended,
     }
-    if record.started_at is not None:
-        step |= {"startTime": record.started_at.isoformat(), "prov:startedAtTime": record.started_at.isoformat()}
+    if ended is not None:
+        step |= {"endTime": ended, "prov:endedAtTime": ended}
+    if started is not None:
+        step |= {"startTime": started, "prov:startedAtTime": started}
     identifier = f"#call-{record.call}-{record.attempt}"
     crate.add(ContextEntity(crate, identifier, properties=step))
     _made(crate, answer, identifier, asked, model)

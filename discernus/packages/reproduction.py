@@ -137,7 +137,7 @@ def _without_results(package: Path, packed: Session, above: Path) -> Session:
 
 
 def _scored(packed: Session) -> Iterator[Extracted]:
-    numbers = range(1, packed.facts.analyses + 1)
+    numbers = (analysis.number for analysis in packed.plan)
     return (extracted for number in numbers if (extracted := packed.extracted(number)) is not None)
 
 

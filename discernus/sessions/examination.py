@@ -123,9 +123,9 @@ def examine(folder: Path, public_key: Ed25519PublicKey | None = None, *, package
     if odd:
         return _not_looked_at(folder, odd, packaged=packaged)
     found = _Examination(folder, public_key, packaged=packaged).result()
-    if found.state == "sealed" or not found.findings:
+    if not found.findings or (found.state == "sealed" and all(one.file != layout.STATUS for one in found.findings)):
         return found
-    # somebody may have been writing: what was half there then is whole by now
+    # somebody may have been writing, or have begun to: what was half there then is whole by now
     again = _Examination(folder, public_key, packaged=packaged).result()
     places = {one.place for one in found.findings}
     return replace(again, findings=tuple(one for one in again.findings if one.place in places))
