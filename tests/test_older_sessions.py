@@ -250,7 +250,8 @@ def test_its_package_verifies_and_gives_the_same_numbers(projects: Path, tmp_pat
     assert verify(made.package).findings == ()
     again = reproduce(made.package)
     differing = {table.name for table in again.tables if table.differences}
-    assert differing - {"codebook.csv"} == set()  # which says in today's words what the columns mean
+    # what that version told in fewer columns and in other figures; that the numbers are the same is tested above
+    assert differing <= {"results.csv", "report: Dimensions", "report: Sentence-resampling stability"}
     assert (again.read_again, again.unread) == (4, ())
 
 
