@@ -308,7 +308,9 @@ def main() -> None:
     if arguments and arguments[0] not in _command_names() | {"--help", "-h"}:
         arguments = ["run", *arguments]
     code = _exit_code(arguments)
-    segments = sys.modules.get("discernus.sessions.segments")  # loading it to find that nothing was noted takes a while
+    segments = sys.modules.get(
+        "discernus.sessions.chronologs.segments"
+    )  # loading it to find that nothing was noted takes a while
     if segments is not None:
         with suppress(OSError):
             segments.flush()
@@ -339,7 +341,7 @@ def _exit_code(arguments: list[str]) -> int:
         advice = "mend that, or choose other folders with --projects-dir and --state-dir"
         return _say(f"{refused.strerror or refused}{about}; {advice}", INFRASTRUCTURE, arguments)
     except Exception as broken:  # noqa: BLE001  the last resort: a sentence is said, the traceback goes to a file
-        from discernus.sessions.examination import SealBroken
+        from discernus.sessions.integrity.examination import SealBroken
         from discernus.sessions.session import SessionUnreadable
         from discernus.stages.sealing import CannotSeal
 

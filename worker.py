@@ -24,8 +24,8 @@ from temporalio.client import Client
 from discernus.llm import gateway
 from discernus.llm.models_file import ModelRules, ModelsFileInvalid, current_models_file, read_models_file
 from discernus.logs import log_to
-from discernus.sessions import segments
 from discernus.sessions.calls import Calls
+from discernus.sessions.chronologs import segments
 from discernus.sessions.opening import HIDDEN, store_id
 from discernus.sessions.owners import Owner
 from discernus.settings import DEFAULT_CONCURRENCY, Settings

@@ -41,7 +41,7 @@ from activities.border import (
 from activities.workplace import Workplace, beating
 from discernus.experiments.freezing import SnapshotDamaged
 from discernus.experiments.problems import InvalidDefinition
-from discernus.sessions.examination import SealBroken
+from discernus.sessions.integrity.examination import SealBroken
 from discernus.sessions.session import Session
 from discernus.stages.calculation import calculate
 from discernus.stages.checkpoints import stands

@@ -22,7 +22,7 @@ sys.path.insert(0, str(REPOSITORY))
 from discernus.llm.calls import Message, ModelAnswer, ModelRequest, Usage  # noqa: E402
 from discernus.sessions.archive import Archive  # noqa: E402
 from discernus.sessions.calls import Calls  # noqa: E402
-from discernus.sessions.chronolog import chronolog_of  # noqa: E402
+from discernus.sessions.chronologs.chronolog import chronolog_of  # noqa: E402
 from discernus.sessions.layout import Call  # noqa: E402
 from discernus.sessions.owners import Owner  # noqa: E402
 from discernus.sessions.store import LocalStore  # noqa: E402

@@ -25,9 +25,9 @@ sys.path.insert(0, str(REPOSITORY))
 
 from benchmarks.archive import measure  # noqa: E402
 from discernus.sessions import layout  # noqa: E402
-from discernus.sessions.chronolog import chronolog_of, gather  # noqa: E402
-from discernus.sessions.chronolog_check import check  # noqa: E402
-from discernus.sessions.events import Event, read_lines  # noqa: E402
+from discernus.sessions.chronologs.chronolog import chronolog_of, gather  # noqa: E402
+from discernus.sessions.chronologs.chronolog_check import check  # noqa: E402
+from discernus.sessions.chronologs.events import Event, read_lines  # noqa: E402
 
 WRITERS = 64
 EVERY_S = 0.1

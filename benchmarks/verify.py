@@ -24,11 +24,11 @@ from benchmarks.make_experiment import make_experiment  # noqa: E402
 from discernus.experiments.definition import read_definition  # noqa: E402
 from discernus.sessions import layout  # noqa: E402
 from discernus.sessions.calls import Calls  # noqa: E402
-from discernus.sessions.integrity import names_in  # noqa: E402
+from discernus.sessions.integrity.manifests import names_in  # noqa: E402
+from discernus.sessions.integrity.verification import verify  # noqa: E402
 from discernus.sessions.opening import open_session  # noqa: E402
 from discernus.sessions.owners import Owner  # noqa: E402
 from discernus.sessions.session import Session  # noqa: E402
-from discernus.sessions.verification import verify  # noqa: E402
 from discernus.settings import Settings  # noqa: E402
 from discernus.stages.analysis import analyse  # noqa: E402
 from discernus.stages.calculation import calculate  # noqa: E402

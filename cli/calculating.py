@@ -11,13 +11,13 @@ from cli.sessions import session_to_change
 from cli.state import explained, stops
 from cli.tables import wrapped
 from discernus.sessions import layout
-from discernus.sessions.examination import SealBroken
-from discernus.sessions.integrity import TABLES
+from discernus.sessions.integrity.examination import SealBroken
+from discernus.sessions.integrity.manifests import TABLES
+from discernus.sessions.integrity.signing import KeyUnusable, read_private_key
 from discernus.sessions.opening import HIDDEN, state_of
 from discernus.sessions.owners import Lock, Onlooker
 from discernus.sessions.resuming import conflicts
 from discernus.sessions.session import Session
-from discernus.sessions.signing import KeyUnusable, read_private_key
 from discernus.settings import Settings
 from discernus.stages.anew import make_anew
 from discernus.stages.checkpoints import prospect

@@ -9,8 +9,8 @@ from cli.display import write
 from cli.exits import COMPLETE, command_name
 from cli.sessions import refuse_damaged_inputs, session_meant
 from discernus.sessions import layout
-from discernus.sessions.integrity import Stage
-from discernus.sessions.seals import versions_sealed
+from discernus.sessions.integrity.manifests import Stage
+from discernus.sessions.integrity.seals import versions_sealed
 from discernus.sessions.session import Session
 from discernus.settings import Settings
 from discernus.stages.checkpoints import Checkpoint, checkpoints, products

@@ -17,8 +17,8 @@ from cli.state import MOST_NAMED, changed_settings, explained
 from cli.tables import wrapped
 from discernus.experiments.definition import Definition
 from discernus.sessions import layout
-from discernus.sessions.examination import SealBroken
 from discernus.sessions.extending import damaged_calls, erased_documents, would_take_over
+from discernus.sessions.integrity.examination import SealBroken
 from discernus.sessions.opening import Choice, InputsDamaged, find_session, open_session, opening_lock
 from discernus.sessions.owners import Lock
 from discernus.sessions.resuming import answers_lost, how_to_extend

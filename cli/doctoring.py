@@ -23,12 +23,12 @@ from discernus.reports.markdown import text
 from discernus.sessions import layout
 from discernus.sessions.costs import onlooker
 from discernus.sessions.doctor import symptoms
-from discernus.sessions.integrity import TABLES
+from discernus.sessions.integrity.manifests import TABLES
+from discernus.sessions.integrity.signing import KeyUnusable, read_private_key
+from discernus.sessions.integrity.succession import FROZEN
 from discernus.sessions.opening import StoreDamaged, state_of, store_id
 from discernus.sessions.session import Session
-from discernus.sessions.signing import KeyUnusable, read_private_key
 from discernus.sessions.storekeeping import symptoms_of_store
-from discernus.sessions.succession import FROZEN
 from discernus.sessions.symptoms import Symptom
 from discernus.settings import Settings
 from engine.condition import troubles

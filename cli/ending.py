@@ -5,7 +5,7 @@ from __future__ import annotations
 from cli.display import Display, cost, counted, shortened
 from cli.exits import COMPLETE, INFRASTRUCTURE, INTERRUPTED, PARTIAL, PAUSED, command_name
 from discernus.sessions import layout
-from discernus.sessions.integrity import Gap
+from discernus.sessions.integrity.manifests import Gap
 from discernus.sessions.progress import Standing
 from discernus.sessions.session import Parked, Session
 from discernus.stages.sealing import gaps_of

@@ -23,10 +23,10 @@ from discernus.packages.licences import Licences
 from discernus.packages.reproduction import Reproduction, reproduce
 from discernus.packages.subject import read_author
 from discernus.packages.withholding import CannotWithhold
-from discernus.sessions.findings import Finding
-from discernus.sessions.redaction import Redaction
+from discernus.sessions.integrity.findings import Finding
+from discernus.sessions.integrity.redaction import Redaction
+from discernus.sessions.integrity.verification import verify
 from discernus.sessions.session import Session
-from discernus.sessions.verification import verify
 from discernus.settings import Settings
 
 SHOWN = 20  # differences, of a table

@@ -12,8 +12,8 @@ from discernus.llm import proxy
 from discernus.llm.catalogue import facts_of
 from discernus.llm.models_file import ModelsFile, ModelsFileInvalid, read_models_file
 from discernus.llm.policy import why_outside
+from discernus.sessions.integrity.signing import KeyUnusable, read_private_key
 from discernus.sessions.session import Session
-from discernus.sessions.signing import KeyUnusable, read_private_key
 from discernus.settings import Settings
 
 # what tells that calls to a vendor can be made from here, where that is not VENDOR_API_KEY

@@ -12,7 +12,7 @@ from cli.foreseeing import foresee
 from cli.preparing import prepare_again
 from cli.sessions import session_meant
 from cli.state import asks, changes, explained, stops, tries_parked
-from discernus.sessions.integrity import Stage
+from discernus.sessions.integrity.manifests import Stage
 from discernus.sessions.opening import HIDDEN, state_of
 from discernus.sessions.owners import Onlooker
 from discernus.sessions.resuming import Conflict, conflicts

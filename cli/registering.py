@@ -13,9 +13,9 @@ from cli.tables import wrapped
 from discernus.experiments.location import project_of
 from discernus.experiments.problems import InvalidDefinition
 from discernus.experiments.registration import files_of, registration_of
+from discernus.sessions.integrity.signing import KeyUnusable, read_private_key
 from discernus.sessions.opening import sessions_folder, sessions_in
 from discernus.sessions.registrations import REGISTRATION, REGISTRATIONS, Registered, write_registration
-from discernus.sessions.signing import KeyUnusable, read_private_key
 from discernus.settings import Settings
 
 

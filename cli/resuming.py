@@ -17,8 +17,8 @@ from cli.signing import sign_seal
 from cli.state import asks, changes, explained, stops, tries_parked
 from discernus.logs import log_to
 from discernus.sessions import layout
-from discernus.sessions.examination import SealBroken
-from discernus.sessions.integrity import Stage
+from discernus.sessions.integrity.examination import SealBroken
+from discernus.sessions.integrity.manifests import Stage
 from discernus.sessions.opening import HIDDEN, state_of
 from discernus.sessions.owners import Lock, Onlooker
 from discernus.sessions.progress import ProgressReader

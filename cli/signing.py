@@ -5,11 +5,11 @@ from __future__ import annotations
 from cli.display import Display
 from cli.exits import INVALID, CommandError
 from discernus.sessions import layout
-from discernus.sessions.examination import SealBroken, refuse_if_altered
+from discernus.sessions.integrity.examination import SealBroken, refuse_if_altered
+from discernus.sessions.integrity.seals import newest_seal
+from discernus.sessions.integrity.signing import KeyUnusable, read_private_key
 from discernus.sessions.owners import Lock
-from discernus.sessions.seals import newest_seal
 from discernus.sessions.session import Session
-from discernus.sessions.signing import KeyUnusable, read_private_key
 from discernus.settings import Settings
 from discernus.stages.sealing import seal
 

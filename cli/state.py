@@ -9,7 +9,7 @@ from cli.tables import wrapped
 from discernus.experiments import freezing
 from discernus.experiments.definition import read_definition
 from discernus.experiments.problems import InvalidDefinition
-from discernus.sessions.integrity import Stage, stage_of
+from discernus.sessions.integrity.manifests import Stage, stage_of
 from discernus.sessions.resuming import Conflict, how_to_extend
 from discernus.sessions.session import Session
 from discernus.sessions.settings_snapshot import (

@@ -13,10 +13,10 @@ from cli.display import counted, write
 from cli.exits import COMPLETE, INVALID, PARTIAL, CommandError
 from cli.sessions import session_meant
 from cli.tables import WIDTH
-from discernus.sessions.examination import is_session
-from discernus.sessions.findings import Finding, Verification
-from discernus.sessions.signing import KeyUnusable, read_public_key
-from discernus.sessions.verification import NotVerifiable, is_package, verify
+from discernus.sessions.integrity.examination import is_session
+from discernus.sessions.integrity.findings import Finding, Verification
+from discernus.sessions.integrity.signing import KeyUnusable, read_public_key
+from discernus.sessions.integrity.verification import NotVerifiable, is_package, verify
 from discernus.settings import Settings
 
 MOST_SHOWN = 40  # findings of a kind; --json lists all

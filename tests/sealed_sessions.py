@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from discernus.sessions import layout
 from discernus.sessions.calls import Calls
+from discernus.sessions.integrity.redaction import Redaction, record_redaction
 from discernus.sessions.layout import Call
 from discernus.sessions.owners import Owner
-from discernus.sessions.redaction import Redaction, record_redaction
 from discernus.sessions.session import Session
 from discernus.sessions.settings_snapshot import take_snapshot, write_snapshot
 from discernus.sessions.versions import note_version

@@ -11,12 +11,12 @@ from cli.prospect import tell
 from cli.resuming import resume
 from discernus.packages.erasure import document_of, erase
 from discernus.sessions import layout
-from discernus.sessions.integrity import Stage
+from discernus.sessions.integrity.manifests import Stage
+from discernus.sessions.integrity.seals import versions_sealed
+from discernus.sessions.integrity.verification import verify
 from discernus.sessions.layout import Call
 from discernus.sessions.opening import state_of
-from discernus.sessions.seals import versions_sealed
 from discernus.sessions.session import Session
-from discernus.sessions.verification import verify
 from discernus.settings import Settings
 from discernus.stages.anew import make_anew
 from discernus.stages.checkpoints import go_back, products, prospect, take_up

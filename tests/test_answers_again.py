@@ -24,10 +24,10 @@ from discernus.sessions import layout
 from discernus.sessions.archive import Archive
 from discernus.sessions.budgets import Account, set_budget
 from discernus.sessions.calls import Calls
-from discernus.sessions.chronolog import check, read_events
+from discernus.sessions.chronologs.chronolog import check, read_events
+from discernus.sessions.chronologs.project_chronolog import read_project_events
 from discernus.sessions.conversations import asked_again_folder, read_conversation
 from discernus.sessions.layout import Call
-from discernus.sessions.project_chronolog import read_project_events
 from discernus.sessions.session import Session
 from discernus.sessions.store import LocalStore
 from discernus.settings import Settings

@@ -19,8 +19,8 @@ from cli.exits import INVALID, CommandError
 from discernus.llm.calls import ModelRequest
 from discernus.llm.errors import CallFailed
 from discernus.sessions.conversations import asked_again_folder, calls_of
+from discernus.sessions.integrity.redaction import Redaction, record_redaction
 from discernus.sessions.layout import Call
-from discernus.sessions.redaction import Redaction, record_redaction
 from discernus.sessions.search_index import (
     BEGIN,
     END,

@@ -17,8 +17,8 @@ from discernus.llm.calls import ModelRequest
 from discernus.llm.errors import CallFailed
 from discernus.sessions import layout
 from discernus.sessions.conversations import NoSuchCall, call_meant, calls_of, read_conversation
+from discernus.sessions.integrity.redaction import Redacted, Redaction, record_redaction
 from discernus.sessions.layout import Call
-from discernus.sessions.redaction import Redacted, Redaction, record_redaction
 from discernus.sessions.session import Session
 from discernus.settings import Settings
 from discernus.stages.analysis import extract_by_model

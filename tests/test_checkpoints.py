@@ -14,12 +14,12 @@ import pytest
 from discernus.experiments.plan import Analysis
 from discernus.sessions import layout
 from discernus.sessions.calls import Calls
-from discernus.sessions.integrity import TABLES, Hashed, Stage, hash_files
+from discernus.sessions.integrity.manifests import TABLES, Hashed, Stage, hash_files
+from discernus.sessions.integrity.seals import versions_sealed
+from discernus.sessions.integrity.verification import verify
 from discernus.sessions.opening import state_of
 from discernus.sessions.owners import Owner
-from discernus.sessions.seals import versions_sealed
 from discernus.sessions.session import Parked, Session
-from discernus.sessions.verification import verify
 from discernus.settings import Settings
 from discernus.stages.analysis import analyse
 from discernus.stages.calculation import calculate
@@ -236,7 +236,7 @@ def test_a_session_that_goes_on_while_it_is_looked_at_is_not_called_altered(
         sealed.note_status("running", "")
         return hash_files(folder, names)
 
-    monkeypatch.setattr("discernus.sessions.examination.hash_files", late)
+    monkeypatch.setattr("discernus.sessions.integrity.examination.hash_files", late)
     found = verify(sealed.folder)
     assert (found.state, found.findings) == ("under_way", ())
 

@@ -17,9 +17,10 @@ from typing import Any
 
 import pytest
 
-from discernus.sessions import layout, segments
-from discernus.sessions.chronolog import Chronolog, chronolog_of, gather, read_events
-from discernus.sessions.chronolog_check import check
+from discernus.sessions import layout
+from discernus.sessions.chronologs import segments
+from discernus.sessions.chronologs.chronolog import Chronolog, chronolog_of, gather, read_events
+from discernus.sessions.chronologs.chronolog_check import check
 from discernus.sessions.owners import HOST
 from tests.running import REPOSITORY, wait_until
 
@@ -56,8 +57,8 @@ def in_another_process(folder: Path, program: str, *, code: int = 0) -> str:
     whole = f"""
     import os, signal
     from pathlib import Path
-    from discernus.sessions import segments
-    from discernus.sessions.chronolog import chronolog_of, gather
+    from discernus.sessions.chronologs import segments
+    from discernus.sessions.chronologs.chronolog import chronolog_of, gather
     folder = Path({str(folder)!r})
     chronolog = chronolog_of(folder)
     """

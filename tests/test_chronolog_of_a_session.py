@@ -9,12 +9,12 @@ import pytest
 
 from discernus.sessions import layout
 from discernus.sessions.archive import Archive
-from discernus.sessions.chronolog import read_events
-from discernus.sessions.chronolog_check import check
-from discernus.sessions.events import Event
+from discernus.sessions.chronologs.chronolog import read_events
+from discernus.sessions.chronologs.chronolog_check import check
+from discernus.sessions.chronologs.events import Event
+from discernus.sessions.chronologs.project_chronolog import read_project_events
 from discernus.sessions.layout import Call
 from discernus.sessions.owners import Owner
-from discernus.sessions.project_chronolog import read_project_events
 from discernus.sessions.session import Session
 from discernus.stages.calculation import calculate
 from discernus.stages.reading import park_unreadable, read_answer

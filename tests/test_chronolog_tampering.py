@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from discernus.sessions import layout
-from discernus.sessions.chronolog import chronolog_of, gather
-from discernus.sessions.chronolog_check import check
+from discernus.sessions.chronologs.chronolog import chronolog_of, gather
+from discernus.sessions.chronologs.chronolog_check import check
 from tests.test_chronolog import in_another_process
 
 WHOLE = layout.CHRONOLOG

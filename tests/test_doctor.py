@@ -17,12 +17,12 @@ from temporalio.client import Client
 from typer.testing import CliRunner
 
 from discernus.sessions import layout
-from discernus.sessions.chronolog import gather, read_events
-from discernus.sessions.examination import examine
+from discernus.sessions.chronologs.chronolog import gather, read_events
+from discernus.sessions.chronologs.project_chronolog import note_project, project_chronolog
+from discernus.sessions.integrity.examination import examine
 from discernus.sessions.layout import Call
 from discernus.sessions.opening import store_id
 from discernus.sessions.owners import HOST, Lock, Owner
-from discernus.sessions.project_chronolog import note_project, project_chronolog
 from discernus.sessions.session import Session
 from discernus.stages.reading import read_answer
 from engine.condition import troubles

@@ -10,10 +10,10 @@ from cli.exits import CommandError
 from cli.packages import erase_document
 from discernus.packages.erasure import CannotErase, Erased, document_of, erase, is_erased
 from discernus.sessions import layout
-from discernus.sessions.examination import examine
-from discernus.sessions.project_chronolog import read_project_events
-from discernus.sessions.redaction import read_redactions
-from discernus.sessions.seals import versions_sealed
+from discernus.sessions.chronologs.project_chronolog import read_project_events
+from discernus.sessions.integrity.examination import examine
+from discernus.sessions.integrity.redaction import read_redactions
+from discernus.sessions.integrity.seals import versions_sealed
 from discernus.sessions.session import Session
 from discernus.settings import Settings
 from discernus.stages.checkpoints import go_back

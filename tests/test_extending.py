@@ -15,11 +15,11 @@ from discernus.sessions import layout
 from discernus.sessions.calls import Calls
 from discernus.sessions.costs import add_up, paid_calls
 from discernus.sessions.extending import answered_calls, take_over
+from discernus.sessions.integrity.verification import verify
 from discernus.sessions.layout import Call
 from discernus.sessions.opening import open_session, sessions_in
 from discernus.sessions.owners import Owner
 from discernus.sessions.session import Session
-from discernus.sessions.verification import verify
 from discernus.settings import Settings
 from discernus.stages.analysis import analyse, extract_by_model
 from discernus.stages.planning import read_plan

@@ -16,10 +16,10 @@ from cli.resuming import resume
 from discernus.experiments.definition import read_definition
 from discernus.packages.erasure import document_of, erase
 from discernus.sessions import layout
+from discernus.sessions.integrity.signing import read_public_key
+from discernus.sessions.integrity.verification import verify
 from discernus.sessions.opening import sessions_in
 from discernus.sessions.session import Session
-from discernus.sessions.signing import read_public_key
-from discernus.sessions.verification import verify
 from discernus.settings import Settings
 from tests.sealed_sessions import new_key
 from tests.test_extending import made, sealed

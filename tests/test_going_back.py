@@ -17,7 +17,7 @@ from cli.remote import refuse_at_work
 from cli.resuming import resume
 from cli.sessions import refuse_copy, session_to_change
 from discernus.sessions import layout
-from discernus.sessions.examination import SealBroken, examine
+from discernus.sessions.integrity.examination import SealBroken, examine
 from discernus.sessions.opening import Choice, state_of
 from discernus.sessions.owners import Lock
 from discernus.sessions.session import Session

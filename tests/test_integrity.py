@@ -23,10 +23,10 @@ from cryptography.hazmat.primitives.serialization import (
 from cli.exits import CommandError
 from cli.preparing import prepare
 from discernus.sessions import layout
-from discernus.sessions.differences import changed_lines
-from discernus.sessions.findings import Finding
-from discernus.sessions.integrity import Covered, cover, hash_files, is_covered, marks_of, names_in
-from discernus.sessions.signing import (
+from discernus.sessions.integrity.differences import changed_lines
+from discernus.sessions.integrity.findings import Finding
+from discernus.sessions.integrity.manifests import Covered, cover, hash_files, is_covered, marks_of, names_in
+from discernus.sessions.integrity.signing import (
     KeyUnusable,
     SignatureDamaged,
     fingerprint,

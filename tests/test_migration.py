@@ -18,12 +18,12 @@ from discernus.migration.account import Account
 from discernus.migration.chronologs import signature
 from discernus.migration.migrate import NotMigratable, migrate
 from discernus.sessions import layout
+from discernus.sessions.chronologs.project_chronolog import read_project_events
 from discernus.sessions.costs import models_of, onlooker, session_costs, sessions_of, spent_usd
+from discernus.sessions.integrity.verification import verify
 from discernus.sessions.layout import Call
 from discernus.sessions.opening import find_session, open_session
-from discernus.sessions.project_chronolog import read_project_events
 from discernus.sessions.session import Session
-from discernus.sessions.verification import verify
 from starter import app
 from tests import old_layouts
 from tests.old_layouts import DEFINITION, FRAMEWORK, TEXTS, event, in_json, lines, outline, write

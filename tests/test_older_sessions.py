@@ -24,17 +24,17 @@ from discernus.experiments.definition import read_definition
 from discernus.packages.exporting import Wanted, export
 from discernus.packages.reproduction import reproduce
 from discernus.sessions import layout
-from discernus.sessions.chronolog import read_events
-from discernus.sessions.findings import Finding
-from discernus.sessions.integrity import names_in
+from discernus.sessions.chronologs.chronolog import read_events
+from discernus.sessions.integrity.findings import Finding
+from discernus.sessions.integrity.manifests import names_in
+from discernus.sessions.integrity.seals import read_seal, versions_sealed
+from discernus.sessions.integrity.verification import verify
 from discernus.sessions.layout import Call
 from discernus.sessions.opening import find_session, open_session
 from discernus.sessions.owners import Onlooker
 from discernus.sessions.resuming import conflicts
-from discernus.sessions.seals import read_seal, versions_sealed
 from discernus.sessions.session import Session, SessionUnreadable
 from discernus.sessions.settings_snapshot import read_snapshot
-from discernus.sessions.verification import verify
 from discernus.stages.calculation import calculate
 from discernus.stages.checkpoints import go_back
 from discernus.stages.reading import read_answer

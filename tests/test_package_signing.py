@@ -9,8 +9,8 @@ import pytest
 
 from discernus.packages.exporting import CannotExport, Wanted, export
 from discernus.sessions import layout
-from discernus.sessions.bags import MANIFEST, SIGNATURE, bag_findings
-from discernus.sessions.signing import fingerprint, holds, read_public_key, read_signature
+from discernus.sessions.integrity.bags import MANIFEST, SIGNATURE, bag_findings
+from discernus.sessions.integrity.signing import fingerprint, holds, read_public_key, read_signature
 from tests.sealed_sessions import new_key, sealed
 
 

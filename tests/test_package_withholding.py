@@ -22,12 +22,12 @@ from discernus.packages.reproduction import reproduce
 from discernus.packages.withholding import CannotWithhold, copy_without, documents_of
 from discernus.sessions import layout
 from discernus.sessions.calls import Calls
-from discernus.sessions.examination import examine
+from discernus.sessions.integrity.examination import examine
+from discernus.sessions.integrity.redaction import Redaction, read_redactions, record_redaction
+from discernus.sessions.integrity.verification import verify
 from discernus.sessions.layout import Call
 from discernus.sessions.owners import Lock, Owner
-from discernus.sessions.redaction import Redaction, read_redactions, record_redaction
 from discernus.sessions.session import Session
-from discernus.sessions.verification import verify
 from discernus.settings import Settings
 from discernus.stages.analysis import analyse, extract_by_model
 from discernus.stages.calculation import calculate

@@ -20,8 +20,8 @@ import pytest
 from benchmarks.make_experiment import document_text
 from discernus.experiments.freezing import taken_out
 from discernus.packages.passages import MARK
-from discernus.sessions.redaction import Redaction
-from discernus.sessions.verification import verify
+from discernus.sessions.integrity.redaction import Redaction
+from discernus.sessions.integrity.verification import verify
 from tests.crate_validation import violations
 from tests.running import PATIENCE_S, REPOSITORY, environment
 from tests.studies import COMPLETE, INVALID, PARTIAL, Study

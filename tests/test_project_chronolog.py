@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from discernus.sessions.project_chronolog import (
+from discernus.sessions.chronologs.project_chronolog import (
     check_project,
     note_project,
     note_project_once,
@@ -53,7 +53,7 @@ def test_a_step_that_is_repeated_is_told_once(tmp_path: Path) -> None:
 def test_processes_that_tell_at_once_lose_no_line(tmp_path: Path) -> None:
     program = f"""
 from pathlib import Path
-from discernus.sessions.project_chronolog import note_project
+from discernus.sessions.chronologs.project_chronolog import note_project
 for number in range(50):
     note_project(Path({str(tmp_path)!r}), "MVA", "session_opened", number=number)
 """

@@ -19,9 +19,9 @@ from discernus.experiments.registration import deviations
 from discernus.llm.requests import analysis_request
 from discernus.sessions import layout
 from discernus.sessions.calls import Calls
+from discernus.sessions.chronologs.project_chronolog import read_project_events
 from discernus.sessions.opening import open_session
 from discernus.sessions.owners import Owner
-from discernus.sessions.project_chronolog import read_project_events
 from discernus.sessions.registrations import KEPT, keep_before, kept, registrations_of
 from discernus.sessions.session import Session
 from discernus.settings import Settings

@@ -19,11 +19,11 @@ from discernus.sessions import layout
 from discernus.sessions.archive import Intent
 from discernus.sessions.budgets import Account, set_budget
 from discernus.sessions.calls import Calls
+from discernus.sessions.integrity.verification import verify
 from discernus.sessions.layout import Call
 from discernus.sessions.opening import HIDDEN
 from discernus.sessions.owners import HOST, Owner
 from discernus.sessions.session import Session
-from discernus.sessions.verification import verify
 from discernus.settings import Settings
 from discernus.stages.analysis import Asked, TryAgain, analyse, extract_by_model
 from discernus.stages.calculation import calculate

@@ -25,9 +25,9 @@ from discernus.reports.columnar import stata_names
 from discernus.reports.groups import groups_of, variables_of
 from discernus.reports.main_tables import MainTable, as_html, as_latex, main_tables
 from discernus.sessions import layout
-from discernus.sessions.integrity import names_in
+from discernus.sessions.integrity.manifests import names_in
+from discernus.sessions.integrity.verification import verify
 from discernus.sessions.session import Session
-from discernus.sessions.verification import verify
 from discernus.stages.records import session_records
 from starter import app
 from tests.stand_ins import Model, opened, scores

@@ -27,7 +27,7 @@ from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import WorkflowExecutionStatus
 
 from benchmarks.make_experiment import make_experiment
-from discernus.sessions.verification import verify
+from discernus.sessions.integrity.verification import verify
 from engine.connection import connect
 from engine.server import EmbeddedServer
 from tests.fake_vendor import FakeVendor

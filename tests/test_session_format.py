@@ -27,18 +27,18 @@ from discernus.sessions import layout
 from discernus.sessions.archive import ArchivedCall, Intent
 from discernus.sessions.budgets import Budgets
 from discernus.sessions.calls import Calls
-from discernus.sessions.chronolog import read_events
-from discernus.sessions.events import Event, GatheredEvent
-from discernus.sessions.integrity import Checkpoint, Seal, names_in
+from discernus.sessions.chronologs.chronolog import read_events
+from discernus.sessions.chronologs.events import Event, GatheredEvent
+from discernus.sessions.chronologs.project_chronolog import read_project_events
+from discernus.sessions.integrity.manifests import Checkpoint, Seal, names_in
+from discernus.sessions.integrity.redaction import Redacted, Redaction
+from discernus.sessions.integrity.signing import Signature
+from discernus.sessions.integrity.verification import verify
 from discernus.sessions.layout import Call
 from discernus.sessions.owners import Lock, Owner
-from discernus.sessions.project_chronolog import read_project_events
-from discernus.sessions.redaction import Redacted, Redaction
 from discernus.sessions.registrations import Before, EarlierSession, Registered
 from discernus.sessions.session import Closure, Extracted, Parked, Session, SessionFacts
 from discernus.sessions.settings_snapshot import SettingsSnapshot
-from discernus.sessions.signing import Signature
-from discernus.sessions.verification import verify
 from discernus.sessions.versions import Version
 from discernus.settings import Settings
 from discernus.stages.analysis import analyse

@@ -24,15 +24,15 @@ from discernus.canonical import canonical_json
 from discernus.sessions import layout
 from discernus.sessions.archive import ArchivedCall
 from discernus.sessions.calls import Calls
-from discernus.sessions.integrity import LINED, Covered, cover, is_covered
+from discernus.sessions.chronologs.project_chronolog import project_chronolog
+from discernus.sessions.integrity.manifests import LINED, Covered, cover, is_covered
+from discernus.sessions.integrity.redaction import Kind, Redacted, Redaction, record_redaction
+from discernus.sessions.integrity.seals import newest_seal, read_seal, status_of
+from discernus.sessions.integrity.signing import fingerprint, read_public_key
+from discernus.sessions.integrity.verification import NotVerifiable, verify
 from discernus.sessions.layout import Call
 from discernus.sessions.owners import Owner
-from discernus.sessions.project_chronolog import project_chronolog
-from discernus.sessions.redaction import Kind, Redacted, Redaction, record_redaction
-from discernus.sessions.seals import newest_seal, read_seal, status_of
 from discernus.sessions.session import Session
-from discernus.sessions.signing import fingerprint, read_public_key
-from discernus.sessions.verification import NotVerifiable, verify
 from discernus.settings import Settings
 from discernus.stages.analysis import analyse
 from discernus.stages.calculation import calculate

@@ -14,19 +14,19 @@ import bagit
 import pytest
 
 from discernus.sessions import layout
-from discernus.sessions.bags import MANIFEST, SIGNATURE
-from discernus.sessions.chronolog import gather
-from discernus.sessions.differences import changed_lines
-from discernus.sessions.events import line_of
-from discernus.sessions.examination import SealBroken, examine, refuse_if_altered
-from discernus.sessions.findings import Finding
-from discernus.sessions.integrity import marks_of
+from discernus.sessions.chronologs.chronolog import gather
+from discernus.sessions.chronologs.events import line_of
+from discernus.sessions.integrity.bags import MANIFEST, SIGNATURE
+from discernus.sessions.integrity.differences import changed_lines
+from discernus.sessions.integrity.examination import SealBroken, examine, refuse_if_altered
+from discernus.sessions.integrity.findings import Finding
+from discernus.sessions.integrity.manifests import marks_of
+from discernus.sessions.integrity.redaction import Redacted, Redaction, record_redaction
+from discernus.sessions.integrity.seals import newest_seal
+from discernus.sessions.integrity.signing import read_private_key, read_public_key, sign
+from discernus.sessions.integrity.verification import verify
 from discernus.sessions.layout import Call
-from discernus.sessions.redaction import Redacted, Redaction, record_redaction
-from discernus.sessions.seals import newest_seal
 from discernus.sessions.session import Session
-from discernus.sessions.signing import read_private_key, read_public_key, sign
-from discernus.sessions.verification import verify
 from discernus.stages import sealing
 from discernus.stages.calculation import calculate
 from discernus.stages.checkpoints import go_back
@@ -354,7 +354,7 @@ def test_a_seal_that_claims_more_bytes_than_there_are_is_a_finding(session: Sess
 
 
 def test_a_file_too_large_to_be_read_is_named(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("discernus.sessions.examination.MOST_BYTES", 1 << 24)
+    monkeypatch.setattr("discernus.sessions.integrity.examination.MOST_BYTES", 1 << 24)
     with (session.folder / "huge.json").open("wb") as file:
         file.truncate((1 << 24) + 1)
     assert found(session.folder) == {"huge.json": "altered"}

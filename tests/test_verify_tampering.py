@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from discernus.sessions import layout
-from discernus.sessions.integrity import LINED, is_lock, is_temporary, names_in
-from discernus.sessions.verification import verify
+from discernus.sessions.integrity.manifests import LINED, is_lock, is_temporary, names_in
+from discernus.sessions.integrity.verification import verify
 from tests.sealed_sessions import new_key, sealed
 
 # Of each kind of file that a session may hold, a name; the session of these tests has one of each.

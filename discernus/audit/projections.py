@@ -9,8 +9,8 @@ from hashlib import sha256
 from discernus.experiments.freezing import SnapshotDamaged
 from discernus.experiments.problems import InvalidDefinition
 from discernus.sessions import layout
+from discernus.sessions.integrity.seals import newest_seal
 from discernus.sessions.owners import Lock
-from discernus.sessions.seals import newest_seal
 from discernus.sessions.session import Session
 from discernus.sessions.store import NotInStore
 from discernus.sessions.symptoms import Symptom

@@ -8,10 +8,10 @@ from functools import cached_property
 from discernus.reports.records import AnalysisRecord
 from discernus.sessions import layout
 from discernus.sessions.archive import ArchivedCall
-from discernus.sessions.chronolog import read_events
-from discernus.sessions.events import Event
-from discernus.sessions.examination import examine
-from discernus.sessions.findings import Verification
+from discernus.sessions.chronologs.chronolog import read_events
+from discernus.sessions.chronologs.events import Event
+from discernus.sessions.integrity.examination import examine
+from discernus.sessions.integrity.findings import Verification
 from discernus.sessions.layout import Call
 from discernus.sessions.session import Session
 from discernus.stages.records import all_calls, session_records

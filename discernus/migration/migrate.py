@@ -28,7 +28,7 @@ from discernus.migration.writing import (
     make_results,
     write_session,
 )
-from discernus.sessions.project_chronolog import note_project_once
+from discernus.sessions.chronologs.project_chronolog import note_project_once
 from discernus.sessions.store import LocalStore
 
 REPORT, REPORT_DATA = "report.md", "report.json"

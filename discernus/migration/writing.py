@@ -27,9 +27,9 @@ from discernus.migration.staging import stage
 from discernus.reports.overview import RUN_COUNTED_OFF
 from discernus.sessions import layout
 from discernus.sessions.archive import TIME_NOT_RECORDED, ZONE_NOT_RECORDED, ArchivedCall
+from discernus.sessions.integrity.seals import versions_sealed
 from discernus.sessions.layout import Call
 from discernus.sessions.opening import store_id
-from discernus.sessions.seals import versions_sealed
 from discernus.sessions.session import Clock, Parked, Session, SessionFacts
 from discernus.sessions.store import NotInStore, Store
 from discernus.stages.calculation import calculate

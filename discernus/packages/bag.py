@@ -13,9 +13,9 @@ from tempfile import TemporaryDirectory
 import bagit
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from discernus.sessions.bags import MANIFEST, SIGNATURE
-from discernus.sessions.signing import sign
-from discernus.sessions.verification import too_much
+from discernus.sessions.integrity.bags import MANIFEST, SIGNATURE
+from discernus.sessions.integrity.signing import sign
+from discernus.sessions.integrity.verification import too_much
 
 PAYLOAD = "data"
 SESSION = f"{PAYLOAD}/session"

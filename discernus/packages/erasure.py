@@ -23,17 +23,17 @@ from discernus.experiments.freezing import MANIFEST, frozen_name, taken_out, tak
 from discernus.packages.withholding import copy_without
 from discernus.packages.workbench import models_file_at, place_for
 from discernus.sessions import layout
-from discernus.sessions.chronolog import read_events
-from discernus.sessions.examination import examine
-from discernus.sessions.findings import Finding
+from discernus.sessions.chronologs.chronolog import read_events
+from discernus.sessions.chronologs.project_chronolog import note_project_once, read_project_events
+from discernus.sessions.integrity.examination import examine
+from discernus.sessions.integrity.findings import Finding
+from discernus.sessions.integrity.redaction import Redaction, record_redaction
+from discernus.sessions.integrity.seals import newest_seal, status_of
+from discernus.sessions.integrity.signing import KeyUnusable, read_private_key
 from discernus.sessions.layout import Call
 from discernus.sessions.opening import HIDDEN
 from discernus.sessions.owners import Lock
-from discernus.sessions.project_chronolog import note_project_once, read_project_events
-from discernus.sessions.redaction import Redaction, record_redaction
-from discernus.sessions.seals import newest_seal, status_of
 from discernus.sessions.session import ERASED, Parked, Session
-from discernus.sessions.signing import KeyUnusable, read_private_key
 from discernus.sessions.store import TEMPORARY_PREFIX, LocalStore, NotInStore, Store
 from discernus.stages.sealing import Sealed, seal
 from discernus.stages.spending import projects_dir_of

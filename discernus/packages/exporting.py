@@ -30,12 +30,12 @@ from discernus.packages.withholding import copy_session, copy_without, documents
 from discernus.packages.workbench import MODELS_FILE, models_file_at, place_for
 from discernus.reports.records import AnalysisRecord
 from discernus.sessions import layout
-from discernus.sessions.examination import examine
+from discernus.sessions.chronologs.project_chronolog import note_project
+from discernus.sessions.integrity.examination import examine
+from discernus.sessions.integrity.redaction import Redaction, read_redactions, record_redaction
+from discernus.sessions.integrity.signing import KeyUnusable, read_private_key
 from discernus.sessions.owners import is_held
-from discernus.sessions.project_chronolog import note_project
-from discernus.sessions.redaction import Redaction, read_redactions, record_redaction
 from discernus.sessions.session import Session
-from discernus.sessions.signing import KeyUnusable, read_private_key
 from discernus.sessions.store import TEMPORARY_PREFIX
 from discernus.stages.records import session_records
 from discernus.stages.spending import projects_dir_of

@@ -23,9 +23,9 @@ from discernus.packages.workbench import MODELS_FILE, place_for
 from discernus.reports.report import final_report
 from discernus.sessions import layout
 from discernus.sessions.archive import ArchiveDamaged
-from discernus.sessions.integrity import oddities_in
+from discernus.sessions.integrity.manifests import oddities_in
+from discernus.sessions.integrity.redaction import read_redactions
 from discernus.sessions.layout import Call
-from discernus.sessions.redaction import read_redactions
 from discernus.sessions.session import Extracted, Session
 from discernus.stages.projection import write_tables
 from discernus.stages.reading import read_answer

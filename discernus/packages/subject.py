@@ -11,8 +11,8 @@ from discernus.packages.counting import counted
 from discernus.packages.licences import Licences
 from discernus.packages.tables import Asked
 from discernus.reports.records import AnalysisRecord
-from discernus.sessions.redaction import Redaction
-from discernus.sessions.seals import newest_seal
+from discernus.sessions.integrity.redaction import Redaction
+from discernus.sessions.integrity.seals import newest_seal
 from discernus.sessions.session import Session
 
 _ORCID = re.compile(r"https://orcid\.org/\d{4}-\d{4}-\d{4}-\d{3}[\dX]")

@@ -30,9 +30,9 @@ from discernus.packages.passages import MARK, Passages
 from discernus.reports import evidence, results
 from discernus.sessions import layout
 from discernus.sessions.archive import ArchivedCall
-from discernus.sessions.integrity import is_lock, is_temporary, names_in
+from discernus.sessions.integrity.manifests import is_lock, is_temporary, names_in
+from discernus.sessions.integrity.redaction import Kind, Redacted, Redaction
 from discernus.sessions.layout import Call
-from discernus.sessions.redaction import Kind, Redacted, Redaction
 from discernus.sessions.session import Extracted, Session
 from discernus.stages.projection import tables_of
 from discernus.stages.records import session_records

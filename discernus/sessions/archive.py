@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from discernus.llm.calls import ModelAnswer, ModelRequest, Usage
 from discernus.llm.errors import CallFailed
 from discernus.sessions import layout
-from discernus.sessions.chronolog import Chronolog
+from discernus.sessions.chronologs.chronolog import Chronolog
 from discernus.sessions.layout import Call
 from discernus.sessions.owners import Owner
 from discernus.sessions.store import NotInStore, Store

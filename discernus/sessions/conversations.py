@@ -16,8 +16,8 @@ from typing import Any, Literal
 from discernus.experiments.plan import Analysis
 from discernus.sessions import layout
 from discernus.sessions.archive import Archive, ArchivedCall
+from discernus.sessions.integrity.redaction import read_redactions
 from discernus.sessions.layout import Call
-from discernus.sessions.redaction import read_redactions
 from discernus.sessions.session import Session
 from discernus.sessions.store import NotInStore, Store
 

@@ -17,19 +17,20 @@ from typing import Final
 from pydantic import ValidationError
 
 from discernus.canonical import read_json
-from discernus.sessions import layout, segments
+from discernus.sessions import layout
 from discernus.sessions.archive import NOTED, ArchiveDamaged, ArchivedCall, Intent
-from discernus.sessions.chronolog import gather, read_events
+from discernus.sessions.chronologs import segments
+from discernus.sessions.chronologs.chronolog import gather, read_events
+from discernus.sessions.chronologs.shared_file import torn_from
 from discernus.sessions.costs import in_flight
-from discernus.sessions.examination import examine
-from discernus.sessions.findings import Finding
-from discernus.sessions.integrity import Seal, is_temporary, names_in
+from discernus.sessions.integrity.examination import examine
+from discernus.sessions.integrity.findings import Finding
+from discernus.sessions.integrity.manifests import Seal, is_temporary, names_in
+from discernus.sessions.integrity.seals import newest_seal, status_of
 from discernus.sessions.layout import Call
 from discernus.sessions.owners import Onlooker, is_held
 from discernus.sessions.resuming import why_unreadable
-from discernus.sessions.seals import newest_seal, status_of
 from discernus.sessions.session import Session
-from discernus.sessions.shared_file import torn_from
 from discernus.sessions.store import NotInStore
 from discernus.sessions.symptoms import Symptom
 

@@ -18,9 +18,9 @@ from discernus.experiments.freezing import SnapshotDamaged, differences, freeze
 from discernus.experiments.location import project_of
 from discernus.experiments.problems import InvalidDefinition
 from discernus.sessions import layout
+from discernus.sessions.chronologs.project_chronolog import note_project
 from discernus.sessions.extending import take_over
 from discernus.sessions.owners import Lock
-from discernus.sessions.project_chronolog import note_project
 from discernus.sessions.session import Session, SessionFacts
 from discernus.sessions.settings_snapshot import SettingsSnapshot, write_snapshot
 from discernus.sessions.store import LocalStore

@@ -11,7 +11,7 @@ from typing import Any, get_args
 from discernus.sessions import layout
 from discernus.sessions.archive import Intent
 from discernus.sessions.costs import CallCost, Costs, add_up, recorded_cost
-from discernus.sessions.integrity import Stage
+from discernus.sessions.integrity.manifests import Stage
 from discernus.sessions.layout import Call
 from discernus.sessions.limits import limits_in_words
 from discernus.sessions.owners import Onlooker

@@ -21,10 +21,10 @@ from discernus.experiments.freezing import MANIFEST, SnapshotDamaged
 from discernus.experiments.problems import InvalidDefinition
 from discernus.experiments.registration import Registration
 from discernus.sessions import layout
+from discernus.sessions.chronologs.project_chronolog import note_project, project_chronolog, read_project_events
+from discernus.sessions.integrity.signing import SignatureDamaged, fingerprint, holds, read_signature, sign
 from discernus.sessions.layout import Call
-from discernus.sessions.project_chronolog import note_project, project_chronolog, read_project_events
 from discernus.sessions.session import Clock, Session, SessionFacts
-from discernus.sessions.signing import SignatureDamaged, fingerprint, holds, read_signature, sign
 from discernus.sessions.store import LocalStore, NotInStore
 
 REGISTRATIONS = "registrations"

@@ -14,8 +14,8 @@ from discernus.experiments.problems import InvalidDefinition
 from discernus.sessions import layout
 from discernus.sessions.archive import ArchiveDamaged, ArchivedCall
 from discernus.sessions.costs import in_flight
-from discernus.sessions.examination import examine
 from discernus.sessions.extending import answered_calls
+from discernus.sessions.integrity.examination import examine
 from discernus.sessions.layout import Call
 from discernus.sessions.owners import Onlooker, is_held
 from discernus.sessions.session import Session, SessionUnreadable

@@ -19,8 +19,8 @@ from discernus.experiments.plan import Analysis
 from discernus.extraction.extract import Extraction
 from discernus.sessions import layout
 from discernus.sessions.archive import Archive, Intent
-from discernus.sessions.chronolog import chronolog_of, read_events
-from discernus.sessions.seals import newest_seal
+from discernus.sessions.chronologs.chronolog import chronolog_of, read_events
+from discernus.sessions.integrity.seals import newest_seal
 from discernus.sessions.store import LocalStore, NotInStore, Store
 
 ERASED = "erased"  # the class of what is parked because its text was taken out, for good

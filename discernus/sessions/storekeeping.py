@@ -12,9 +12,9 @@ from typing import Final
 
 from discernus.llm.models_file import ModelsFileInvalid, read_models_file
 from discernus.sessions import layout
+from discernus.sessions.chronologs.project_chronolog import check_project, note_project
 from discernus.sessions.opening import HIDDEN
 from discernus.sessions.owners import HOST, is_held
-from discernus.sessions.project_chronolog import check_project, note_project
 from discernus.sessions.store import TEMPORARY_PREFIX
 from discernus.sessions.symptoms import Symptom
 from discernus.settings import Settings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from discernus.sessions.integrity import Stage
+from discernus.sessions.integrity.manifests import Stage
 from discernus.sessions.session import Session
 from discernus.stages.calculation import calculate
 from discernus.stages.checkpoints import go_back

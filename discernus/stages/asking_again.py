@@ -23,7 +23,8 @@ from discernus.llm.requests import lexicon_of
 from discernus.sessions import layout
 from discernus.sessions.archive import Archive, ArchiveDamaged, ArchivedCall
 from discernus.sessions.calls import Calls, Obtained
-from discernus.sessions.chronolog import chronolog_of, gather
+from discernus.sessions.chronologs.chronolog import chronolog_of, gather
+from discernus.sessions.chronologs.project_chronolog import note_project
 from discernus.sessions.conversations import (
     Conversation,
     NoSuchCall,
@@ -32,7 +33,6 @@ from discernus.sessions.conversations import (
     read_conversation,
 )
 from discernus.sessions.layout import Call
-from discernus.sessions.project_chronolog import note_project
 from discernus.sessions.session import Extracted, Session
 from discernus.sessions.store import LocalStore, NotInStore
 

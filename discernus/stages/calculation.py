@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from discernus.sessions import layout
-from discernus.sessions.chronolog import gather
-from discernus.sessions.integrity import Checkpoint, Stage, cover, stage_of
+from discernus.sessions.chronologs.chronolog import gather
+from discernus.sessions.integrity.manifests import Checkpoint, Stage, cover, stage_of
 from discernus.sessions.session import Session
 from discernus.stages.projection import write_tables
 from discernus.stages.records import session_records

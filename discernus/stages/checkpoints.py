@@ -17,12 +17,12 @@ from pydantic import ValidationError
 from discernus.experiments.freezing import taken_out_of
 from discernus.experiments.plan import Analysis
 from discernus.sessions import layout
-from discernus.sessions.examination import refuse_if_altered
-from discernus.sessions.integrity import TABLES, Stage, cover, stage_of
-from discernus.sessions.integrity import Checkpoint as Made
+from discernus.sessions.integrity.examination import refuse_if_altered
+from discernus.sessions.integrity.manifests import TABLES, Stage, cover, stage_of
+from discernus.sessions.integrity.manifests import Checkpoint as Made
+from discernus.sessions.integrity.seals import SealFile, newest_seal, versions_sealed
 from discernus.sessions.layout import Call
 from discernus.sessions.opening import state_of
-from discernus.sessions.seals import SealFile, newest_seal, versions_sealed
 from discernus.sessions.session import ERASED, Session
 from discernus.sessions.store import NotInStore
 from discernus.sessions.substitutes import release_own_answers

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from discernus.sessions import layout
-from discernus.sessions.chronolog import read_events
+from discernus.sessions.chronologs.chronolog import read_events
 from discernus.sessions.costs import spent_usd
 from discernus.sessions.session import Session
 from discernus.settings import Settings

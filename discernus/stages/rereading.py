@@ -11,8 +11,8 @@ from pathlib import Path
 
 from discernus.experiments.freezing import taken_out_of
 from discernus.sessions.archive import ArchiveDamaged
+from discernus.sessions.integrity.redaction import Redaction, read_redactions
 from discernus.sessions.layout import Call
-from discernus.sessions.redaction import Redaction, read_redactions
 from discernus.sessions.session import ERASED, Parked, Session
 from discernus.sessions.substitutes import is_substitute
 from discernus.stages.reading import park_unreadable, read_answer

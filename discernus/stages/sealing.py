@@ -14,16 +14,26 @@ from pydantic import ValidationError
 from discernus import __version__
 from discernus.sessions import layout
 from discernus.sessions.archive import ArchiveDamaged
-from discernus.sessions.chronolog import gather, read_events
+from discernus.sessions.chronologs.chronolog import gather, read_events
+from discernus.sessions.chronologs.project_chronolog import note_project_once, project_chronolog
 from discernus.sessions.costs import Costs, add_up
-from discernus.sessions.integrity import Checkpoint, Covered, Gap, Seal, Stage, cover, hash_files, is_covered, stage_of
-from discernus.sessions.project_chronolog import note_project_once, project_chronolog
-from discernus.sessions.redaction import read_redactions
-from discernus.sessions.seals import FORMAT, SealFile, newest_seal, read_seal, status_of
+from discernus.sessions.integrity.manifests import (
+    Checkpoint,
+    Covered,
+    Gap,
+    Seal,
+    Stage,
+    cover,
+    hash_files,
+    is_covered,
+    stage_of,
+)
+from discernus.sessions.integrity.redaction import read_redactions
+from discernus.sessions.integrity.seals import FORMAT, SealFile, newest_seal, read_seal, status_of
+from discernus.sessions.integrity.signing import KeyUnusable, fingerprint, read_private_key, sign
+from discernus.sessions.integrity.succession import PASSING, REPEATED
 from discernus.sessions.session import Session
-from discernus.sessions.signing import KeyUnusable, fingerprint, read_private_key, sign
 from discernus.sessions.store import NotInStore
-from discernus.sessions.succession import PASSING, REPEATED
 from discernus.stages.records import archived
 from discernus.stages.spending import calls_of, doubted, projects_dir_of
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from difflib import SequenceMatcher
 from pathlib import Path
 
-from discernus.sessions.findings import Finding, finding
-from discernus.sessions.integrity import (
+from discernus.sessions.integrity.findings import Finding, finding
+from discernus.sessions.integrity.manifests import (
     LOGS,
     Appended,
     Covered,

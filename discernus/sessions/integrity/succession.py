@@ -14,12 +14,12 @@ from pydantic import ValidationError
 
 from discernus.experiments.freezing import EXPERIMENT_SNAPSHOT, FRAMEWORK_SNAPSHOT, MANIFEST
 from discernus.sessions import layout
-from discernus.sessions.consistency import CORPUS
-from discernus.sessions.differences import Accepts, changed_files
-from discernus.sessions.events import Event
-from discernus.sessions.findings import Finding, finding
-from discernus.sessions.integrity import LOGS, Checkpoint, Covered, Hashed, Seal, stage_of
-from discernus.sessions.seals import SealFile
+from discernus.sessions.chronologs.events import Event
+from discernus.sessions.integrity.consistency import CORPUS
+from discernus.sessions.integrity.differences import Accepts, changed_files
+from discernus.sessions.integrity.findings import Finding, finding
+from discernus.sessions.integrity.manifests import LOGS, Checkpoint, Covered, Hashed, Seal, stage_of
+from discernus.sessions.integrity.seals import SealFile
 
 FIRST_KEPT = 2  # the first format of a seal whose session kept copies of what it made anew, and a chronolog
 FROZEN = (EXPERIMENT_SNAPSHOT, FRAMEWORK_SNAPSHOT, MANIFEST, CORPUS, layout.SETTINGS, layout.SESSION)

@@ -12,9 +12,9 @@ from hashlib import sha256
 from pathlib import Path
 
 from discernus.sessions import layout
-from discernus.sessions.chains import Chain, Flaw
-from discernus.sessions.events import Event, GatheredEvent, Line, Lines, line_of, read_lines
-from discernus.sessions.segments import is_being_written
+from discernus.sessions.chronologs.chains import Chain, Flaw
+from discernus.sessions.chronologs.events import Event, GatheredEvent, Line, Lines, line_of, read_lines
+from discernus.sessions.chronologs.segments import is_being_written
 
 Whole = Chain[GatheredEvent]
 Parts = dict[str, Chain[Event]]

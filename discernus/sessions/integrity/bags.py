@@ -10,10 +10,10 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from discernus.sessions.findings import Finding, finding
-from discernus.sessions.integrity import Hashed, hash_files, names_in
-from discernus.sessions.seals import Signed
-from discernus.sessions.signing import SignatureDamaged, fingerprint, holds, read_signature
+from discernus.sessions.integrity.findings import Finding, finding
+from discernus.sessions.integrity.manifests import Hashed, hash_files, names_in
+from discernus.sessions.integrity.seals import Signed
+from discernus.sessions.integrity.signing import SignatureDamaged, fingerprint, holds, read_signature
 
 DECLARATION = "bagit.txt"
 PAYLOAD = "data/"

@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Set
 from typing import Generic, Literal, NamedTuple
 
-from discernus.sessions.events import E, Line, Lines
+from discernus.sessions.chronologs.events import E, Line, Lines
 
 Kind = Literal["altered", "added", "removed", "reordered", "torn", "inconsistent"]
 

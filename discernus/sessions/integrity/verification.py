@@ -13,11 +13,11 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from discernus.sessions import layout
-from discernus.sessions.bags import MANIFEST, bag_findings, is_bag, manifest_signed
-from discernus.sessions.examination import examine, is_session
-from discernus.sessions.findings import Finding, Uncovered, Verification, finding
-from discernus.sessions.integrity import names_in, oddities_in
-from discernus.sessions.seals import Signed
+from discernus.sessions.integrity.bags import MANIFEST, bag_findings, is_bag, manifest_signed
+from discernus.sessions.integrity.examination import examine, is_session
+from discernus.sessions.integrity.findings import Finding, Uncovered, Verification, finding
+from discernus.sessions.integrity.manifests import names_in, oddities_in
+from discernus.sessions.integrity.seals import Signed
 
 SESSION = "data/session"  # in a package: this one, and no other
 MOST_TIMES = 100  # its own size that a package may unpack to

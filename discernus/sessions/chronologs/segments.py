@@ -22,7 +22,7 @@ from uuid import uuid4
 import structlog
 
 from discernus.sessions import layout
-from discernus.sessions.events import line_of
+from discernus.sessions.chronologs.events import line_of
 from discernus.sessions.owners import HOST
 from discernus.sessions.store import LocalStore
 

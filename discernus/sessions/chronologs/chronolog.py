@@ -40,11 +40,12 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from discernus.sessions import layout, segments
-from discernus.sessions.chronolog_check import check as check
-from discernus.sessions.events import Event, GatheredEvent, Line, line_of, read_lines
+from discernus.sessions import layout
+from discernus.sessions.chronologs import segments
+from discernus.sessions.chronologs.chronolog_check import check as check
+from discernus.sessions.chronologs.events import Event, GatheredEvent, Line, line_of, read_lines
+from discernus.sessions.chronologs.shared_file import SharedFile, torn_from
 from discernus.sessions.owners import HOST
-from discernus.sessions.shared_file import SharedFile, torn_from
 from discernus.sessions.store import LocalStore
 
 

@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import ValidationError
 
 from discernus.sessions import layout
-from discernus.sessions.events import Event
-from discernus.sessions.findings import Finding, finding
-from discernus.sessions.integrity import Seal
-from discernus.sessions.signing import Signature, SignatureDamaged, fingerprint, holds, read_signature
+from discernus.sessions.chronologs.events import Event
+from discernus.sessions.integrity.findings import Finding, finding
+from discernus.sessions.integrity.manifests import Seal
+from discernus.sessions.integrity.signing import Signature, SignatureDamaged, fingerprint, holds, read_signature
 from discernus.sessions.store import LocalStore, NotInStore, Store
 
 FORMAT = 2

@@ -17,13 +17,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import JsonValue, ValidationError
 
 from discernus.sessions import layout
-from discernus.sessions.chronolog import read_events
-from discernus.sessions.chronolog_check import check
-from discernus.sessions.consistency import Files, inconsistencies, read_mapping, told_otherwise
-from discernus.sessions.differences import changed_appended, changed_files
-from discernus.sessions.events import Event, GatheredEvent
-from discernus.sessions.findings import Declared, Finding, Uncovered, Verification, each_once, finding
-from discernus.sessions.integrity import (
+from discernus.sessions.chronologs.chronolog import read_events
+from discernus.sessions.chronologs.chronolog_check import check
+from discernus.sessions.chronologs.events import Event, GatheredEvent
+from discernus.sessions.chronologs.project_chronolog import check_project, project_chronolog, read_project_events
+from discernus.sessions.integrity.consistency import Files, inconsistencies, read_mapping, told_otherwise
+from discernus.sessions.integrity.differences import changed_appended, changed_files
+from discernus.sessions.integrity.findings import Declared, Finding, Uncovered, Verification, each_once, finding
+from discernus.sessions.integrity.manifests import (
     LOGS,
     SEALS,
     Covered,
@@ -35,9 +36,8 @@ from discernus.sessions.integrity import (
     names_in,
     oddities_in,
 )
-from discernus.sessions.project_chronolog import check_project, project_chronolog, read_project_events
-from discernus.sessions.redaction import Redaction
-from discernus.sessions.seals import (
+from discernus.sessions.integrity.redaction import Redaction
+from discernus.sessions.integrity.seals import (
     FORMAT,
     SealFile,
     Signed,
@@ -50,9 +50,9 @@ from discernus.sessions.seals import (
     told_outside,
     versions_sealed,
 )
+from discernus.sessions.integrity.succession import Steps, checkpoint_findings, repeated_steps, succession_findings
 from discernus.sessions.session import Session
 from discernus.sessions.store import LocalStore
-from discernus.sessions.succession import Steps, checkpoint_findings, repeated_steps, succession_findings
 
 UNREDACTABLE = (
     SEALS,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from discernus.sessions import layout
-from discernus.sessions.redaction import Redaction
+from discernus.sessions.integrity.redaction import Redaction
 
 Kind = Literal["altered", "added", "removed", "reordered", "torn", "unsigned", "wrong_key", "inconsistent"]
 

@@ -18,10 +18,10 @@ from pydantic import ValidationError
 from discernus.canonical import canonical_json, read_json
 from discernus.experiments.freezing import EXPERIMENT_SNAPSHOT, FRAMEWORK_SNAPSHOT, MANIFEST
 from discernus.sessions import layout
-from discernus.sessions.differences import Accepts
-from discernus.sessions.events import Event
-from discernus.sessions.findings import Finding, finding
-from discernus.sessions.integrity import Hashed, is_temporary
+from discernus.sessions.chronologs.events import Event
+from discernus.sessions.integrity.differences import Accepts
+from discernus.sessions.integrity.findings import Finding, finding
+from discernus.sessions.integrity.manifests import Hashed, is_temporary
 from discernus.sessions.layout import Call
 from discernus.sessions.session import FORMAT, SessionFacts
 

@@ -23,10 +23,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from discernus.sessions.chains import Chain, Flaw
-from discernus.sessions.chronolog import set_torn_aside, this_process
-from discernus.sessions.events import Event, line_of, read_lines
-from discernus.sessions.shared_file import SharedFile, last_line, torn_from
+from discernus.sessions.chronologs.chains import Chain, Flaw
+from discernus.sessions.chronologs.chronolog import set_torn_aside, this_process
+from discernus.sessions.chronologs.events import Event, line_of, read_lines
+from discernus.sessions.chronologs.shared_file import SharedFile, last_line, torn_from
 
 
 def project_chronolog(projects_dir: Path, project: str) -> Path:
