@@ -34,6 +34,7 @@ from discernus.stages.asking_again import Repeat, repeats_of, said_before
 ROUTES = {
     "contract_json": "JSON as it was asked for",
     "json_in_text": "JSON amid prose",
+    "data_block": "CSV or YAML",
     "repaired_json": "repaired JSON",
     "outline": "labelled lines of prose",
     "second_model": "a second model",

@@ -8,7 +8,8 @@ from discernus.experiments.freezing import taken_out_of
 from discernus.reports.quotes import verify
 from discernus.sessions import layout
 
-AS_WRITTEN = ("contract_json", "json_in_text")  # values stand in the answer as JSON, and were taken as they stand
+# values stand in the answer as data, and were taken as they stand
+AS_WRITTEN = ("contract_json", "json_in_text", "data_block")
 HOW = {
     "repaired_json": "its JSON was broken, and was repaired",
     "outline": "read from labelled lines of prose",

@@ -1,8 +1,8 @@
 """From a model's answer to scores: read by structure only, and each value that cannot be had stays missing, with why.
 
-The reading order: JSON that meets the framework's contract, JSON in other shapes or amid prose, repaired JSON, lines
-and tables of prose that are labelled as scores, and then (asked by the caller) a second model, whose numbers count
-only where they literally stand in the first answer.
+The reading order: JSON that meets the framework's contract, JSON in other shapes or amid prose, repaired JSON, CSV and
+YAML, lines and tables of prose that are labelled as scores, and then (asked by the caller) a second model, whose
+numbers count only where they literally stand in the first answer.
 """
 
 import re
@@ -13,13 +13,15 @@ from pydantic import BaseModel, ConfigDict
 
 from discernus.experiments.framework import Dimension, Framework
 from discernus.extraction import reasons, unusable
+from discernus.extraction.answers import answer_in
+from discernus.extraction.data_blocks import find_blocks
 from discernus.extraction.json_text import JsonText, find_json, number
 from discernus.extraction.names import Vocabulary, vocabulary
 from discernus.extraction.outline import Outline, read_outline
 from discernus.extraction.readings import Reading, Readings, read
 from discernus.extraction.unusable import Kind
 
-Route = Literal["contract_json", "json_in_text", "repaired_json", "outline", "second_model"]
+Route = Literal["contract_json", "json_in_text", "repaired_json", "data_block", "outline", "second_model"]
 
 _CUT_REASONS = frozenset({"length", "max_tokens", "content_filter"})
 _NUMBER_TOKEN = re.compile(r"(?<![\w.])[-−+]?(?:\d+(?:\.\d+)?|\.\d+)(?![\w%]|\.\d)")
@@ -67,9 +69,11 @@ class _Reading:
 
 def extract(answer: str, framework: Framework, *, finish_reason: str | None = None) -> Extraction:
     """Return what one answer says, read by its structure alone. What a model wrote is never an error here."""
+    answer = answer_in(answer)
     known = vocabulary(framework.dimensions, framework.contract)
     json = find_json(answer)
-    said = read(json.found, known)
+    ended = finish_reason is not None and finish_reason not in _CUT_REASONS
+    said = read((*json.found, *find_blocks(answer, known, ended=ended)), known)
     reading = _Reading(answer, finish_reason, json, said, unusable.several_documents(said))
     found = {} if reading.several_documents else _judge(said, framework)
     scores = {name: value for name, value in found.items() if isinstance(value, float)}
@@ -201,7 +205,7 @@ def _judge(said: Readings, framework: Framework) -> dict[str, float | str]:
     judged: dict[str, float | str] = {}
     for dimension in framework.dimensions:
         found = readings.get(dimension.name, [])
-        usable = [reading for reading in found if not explicit or reading.strength == "explicit"]
+        usable = _called_scores([reading for reading in found if not explicit or reading.strength == "explicit"])
         if not usable or (not explicit and len(places) > 1):
             continue
         beside = [reading.value for reading in found if explicit and reading.strength == "bare"]
@@ -210,6 +214,12 @@ def _judge(said: Readings, framework: Framework) -> dict[str, float | str]:
         else:
             judged[dimension.name] = _one_value(dimension, usable, beside)
     return judged
+
+
+def _called_scores(readings: list[Reading]) -> list[Reading]:
+    """Return the readings without an intensity or a value that has a score beside it: what differs is another thing."""
+    named = {(reading.container, reading.frame) for reading in readings if not reading.synonym}
+    return [reading for reading in readings if not reading.synonym or (reading.container, reading.frame) not in named]
 
 
 def _one_value(dimension: Dimension, usable: list[Reading], beside: list[float | None]) -> float | str:
@@ -296,8 +306,10 @@ def _route(reading: _Reading, known: Vocabulary, scores: dict[str, float]) -> Ro
     if bare and known.score_paths and known.score_paths <= reading.said.contract_paths:
         return "contract_json"
     whole = {each.dimension for each in reading.said.scores if each.how != "repaired"}
-    repaired = {each.dimension for each in reading.said.scores if each.how == "repaired"}
-    return "repaired_json" if repaired - whole else "json_in_text"
+    if {each.dimension for each in reading.said.scores if each.how == "repaired"} - whole:
+        return "repaired_json"
+    as_json = {each.dimension for each in reading.said.scores if each.how in ("bare", "in_text")}
+    return "json_in_text" if scores.keys() <= as_json else "data_block"
 
 
 def _problems(reading: _Reading, said: Readings, route: Route | None) -> tuple[str, ...]:

@@ -36,10 +36,13 @@ class Clash:
 
 @dataclass(frozen=True)
 class Found:
-    """One JSON value of an answer. ``written`` counts the (key, number or null) pairs that literally stand there."""
+    """One value of an answer, of JSON or of a block of other data.
+
+    ``written`` counts the (key, number or null) pairs that literally stand there.
+    """
 
     value: Any
-    how: Literal["bare", "in_text", "repaired"]
+    how: Literal["bare", "in_text", "repaired", "block"]
     written: Counter[tuple[str, float | None]] | None = field(default=None)
 
 
@@ -52,19 +55,20 @@ class JsonText:
     problems: tuple[str, ...] = ()
 
 
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) == len(pairs):
-        return members
-    for key in members:
+def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of those members; a key that stands twice with different values becomes a ``Clash``."""
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    for key in found:
         values = [value for name, value in pairs if name == key]
         if any(value != values[0] for value in values):
-            members[key] = Clash(tuple(values))
-    return members
+            found[key] = Clash(tuple(values))
+    return found
 
 
-_strict = json.JSONDecoder(object_pairs_hook=_members, parse_constant=str)
-_lenient = json.JSONDecoder(object_pairs_hook=_members, parse_constant=str, strict=False)
+_strict = json.JSONDecoder(object_pairs_hook=members, parse_constant=str)
+_lenient = json.JSONDecoder(object_pairs_hook=members, parse_constant=str, strict=False)
 
 
 def number(value: Any) -> float | None:

@@ -25,9 +25,10 @@ class Reading(NamedTuple):
     value: float | None
     invalid: str | None
     strength: Literal["explicit", "bare", "doubtful"]
-    how: Literal["bare", "in_text", "repaired"]
+    how: Literal["bare", "in_text", "repaired", "block"]
     frame: Frame
     container: tuple[int, tuple[str, ...]]  # ordinal of the JSON value, keys above
+    synonym: bool = False  # the key says intensity, rating or value, where a key beside it may say score
 
 
 @dataclass
@@ -179,11 +180,12 @@ def _keep(node: Any, place: _Place, in_contract: bool, trust: _Trust, readings: 
         if value is not None and not place.doubtful and trust.holds(place.key, value):
             readings.measures.setdefault((place.role, place.dimension), set()).add(value)
     elif place.role in ("score", None):
-        _score(node, place, in_contract or place.role == "score", trust, readings)
+        _score(node, place, in_contract, trust, readings)
 
 
-def _score(node: Any, place: _Place, explicit: bool, trust: _Trust, readings: Readings) -> None:
+def _score(node: Any, place: _Place, in_contract: bool, trust: _Trust, readings: Readings) -> None:
     assert place.dimension is not None
+    explicit = in_contract or place.role == "score"
     value = number(node)
     invalid = None
     if value is None and node is not None:
@@ -196,7 +198,10 @@ def _score(node: Any, place: _Place, explicit: bool, trust: _Trust, readings: Re
     if place.doubtful:
         strength = "doubtful"
     container = (place.frame[0], place.path[:-1])
-    readings.scores.append(Reading(place.dimension, value, invalid, strength, trust.how, place.frame, container))
+    synonym = place.key.role == "score" and "score" not in place.key.canon and not in_contract
+    readings.scores.append(
+        Reading(place.dimension, value, invalid, strength, trust.how, place.frame, container, synonym)
+    )
 
 
 def _shown(node: Any) -> str:

@@ -16,6 +16,7 @@ from discernus.sessions.session import SessionFacts
 _ROUTES: dict[Route, str] = {
     "contract_json": "as JSON in the form asked for",
     "json_in_text": "as JSON of another form or amid prose",
+    "data_block": "as a table of comma-separated values or as YAML",
     "repaired_json": "as broken JSON that was mended",
     "outline": "from labelled lines of prose",
     "second_model": "by a second model, numbers that stand literally in the answer alone",

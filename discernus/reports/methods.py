@@ -20,6 +20,7 @@ NOT_VALIDATED = (
 _ROUTES = {
     "contract_json": "as JSON in the form asked for",
     "json_in_text": "as JSON of another form or amid prose",
+    "data_block": "as a table of comma-separated values or as YAML",
     "repaired_json": "as broken JSON that was mended",
     "outline": "from the lines of a written outline",
     "second_model": "by a second model, numbers that stand in the answer alone",

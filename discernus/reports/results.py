@@ -144,7 +144,7 @@ def _scores(framework: Framework) -> list[Column]:
 
 def _circumstances() -> list[Column]:
     status = "scored, partial (some scores are missing), parked (no usable answer was had) or pending"
-    route = "how the scores were read: contract_json, json_in_text, repaired_json, outline or second_model"
+    route = "how the scores were read: contract_json, json_in_text, repaired_json, data_block, outline or second_model"
     cost = (
         "what this session paid for the answer that was scored, 0 where it was taken over; what else was asked for the "
         "analysis is in the report's cost; empty: no price is known, which is not 0"
