@@ -47,6 +47,7 @@ Have texts analysed by language models, several times each, and keep every answe
 \b
 starter.py experiment_3            run it, or go on where it was left
 starter.py validate experiment_3   say all that is wrong with it
+starter.py prompt experiment_3     what a model would be shown
 starter.py status                  where every session stands
 starter.py watch experiment_3      look on while another terminal runs it
 starter.py cost experiment_3       what it cost, and what would cost less
@@ -58,6 +59,7 @@ starter.py models                  which models are well, and their limits
 A SESSION is session_…, or an experiment for its newest one.
 starter.py resume SESSION          go on, or make a stage anew (--from)
 starter.py results SESSION         its scores as CSV, Parquet, Stata, LaTeX …
+starter.py compare SESSION SESSION how far two of them agree
 starter.py answers search TEXT     find what models wrote; show it; ask again
 starter.py verify SESSION          prove that nothing was changed
 starter.py audit SESSION           what a reviewer would ask, answered
@@ -173,6 +175,22 @@ def validate(
 
     settings = settings_from(models=models, runs=runs, projects_dir=projects_dir)
     raise typer.Exit(validate_experiment(settings, experiment, as_json=as_json))
+
+
+@app.command(help=helps.PROMPT)
+def prompt(
+    experiment: Name,
+    document: Annotated[str | None, typer.Option(help="The document; the first if left out.")] = None,
+    variant: Annotated[str | None, typer.Option(help="The variant; the first if left out.")] = None,
+    model: Annotated[str | None, typer.Option(help="The model; the first if left out.")] = None,
+    projects_dir: ProjectsDir = None,
+    as_json: Json = False,
+) -> None:
+    """Show what a model would be asked about a document, word for word."""
+    from cli.prompting import show_prompt
+
+    settings = settings_of(projects_dir=projects_dir)
+    raise typer.Exit(show_prompt(settings, experiment, document, variant, model, as_json=as_json))
 
 
 @app.command()

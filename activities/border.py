@@ -14,6 +14,7 @@ READ_PLAN = "read_plan"
 ANALYSE = "analyse"
 EXTRACT = "extract"
 EXTRACT_BY_MODEL = "extract_by_model"
+INTERPRET = "interpret"
 PROJECT = "project"
 CALCULATE = "calculate"
 SYNTHESISE = "synthesise"
@@ -47,9 +48,9 @@ class SessionStart(Border):
     """What a session's workflow is started with; everything else is read from the session's frozen inputs.
 
     ``queue`` prefixes the task queues: workflows and calculation on ``queue``, calls on ``queue/<model>``.
-    ``fallbacks`` are those of analyses, by model. ``monitored`` models have a workflow of their own,
-    ``<store>/model/<model>``; ``tokens_per_call`` is what a call to each takes, as estimated. ``ledger`` is the id of
-    the project's ledger; ``budgeted``: a budget is in force, and nothing is spent before the ledger has spoken.
+    ``fallbacks`` are those of analyses, ``tokens_per_call`` is what a call is estimated to take, both by model.
+    ``monitored`` models have a workflow of their own, ``<store>/model/<model>``. ``ledger`` is the id of the project's
+    ledger; ``budgeted``: a budget is in force, and nothing is spent before the ledger has spoken.
     """
 
     key: SessionKey
@@ -60,6 +61,7 @@ class SessionStart(Border):
     call_timeout_s: float
     models: tuple[str, ...]
     extraction_models: tuple[str, ...] = ()
+    synthesis_models: tuple[str, ...] = ()
     fallbacks: dict[str, tuple[str, ...]] = {}
     shared_queue: str = ""
     monitored: tuple[str, ...] = ()
@@ -203,8 +205,7 @@ class BatchProgress(Border):
     """Where a batch stands. ``cost_usd`` counts priced calls, ``unpriced`` those without a known price.
 
     ``fresh_usd`` is what this run of it has spent, calls in doubt at their worst; ``spent_usd`` all that its analyses
-    ever took. ``waiting`` says which models take no calls, and why.
-    """
+    ever took. ``waiting`` says which models take no calls, and why."""
 
     index: int
     planned: int
@@ -283,9 +284,8 @@ class Slots(Border):
 
 
 class Short(Border):
-    """A batch could go on but for the money: what its next call may cost at worst, what it would like to be given, what
-    its calls in flight may cost at worst (``reserved_usd``), what it was told it may spend, and what it has spent.
-    """
+    """A batch could go on but for the money: ``needed_usd`` is what its next call may cost at worst, ``reserved_usd``
+    what those in flight may, ``allowance_usd`` what it was told it may spend."""
 
     index: int
     needed_usd: float

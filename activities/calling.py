@@ -1,4 +1,4 @@
-"""The activities that call models: an analysis, and the reading of an answer by a second model."""
+"""The activities that call models: an analysis, the reading of an answer by a second model, and prose."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from datetime import timedelta
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.border import ANALYSE, EXTRACT_BY_MODEL, CallOrder, CallOutcome
+from activities.border import ANALYSE, EXTRACT_BY_MODEL, INTERPRET, CallOrder, CallOutcome
 from activities.workplace import Workplace, beating
 from discernus.sessions.calls import Calls
 from discernus.stages.analysis import Asked, TryAgain, analyse, extract_by_model
+from discernus.stages.interpretation import interpret
 
 LONGEST_REASON = 500  # characters that cross the border; the whole is in the store
 
@@ -56,6 +57,23 @@ class Calling:
                 began=order.began,
                 fallback=order.fallback,
                 source=order.source,
+            )
+        )
+
+    @activity.defn(name=INTERPRET)
+    async def interpret(self, order: CallOrder) -> CallOutcome:
+        """Have a model put the computed tables into words."""
+        place = self._workplace
+        return await _outcome(
+            interpret(
+                place.session(order.key),
+                self._calls,
+                place.settings,
+                order.number,
+                order.ask,
+                again=order.again,
+                began=order.began,
+                fallback=order.fallback,
             )
         )
 

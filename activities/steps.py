@@ -45,7 +45,8 @@ from discernus.sessions.integrity.examination import SealBroken
 from discernus.sessions.session import Session
 from discernus.stages.calculation import calculate
 from discernus.stages.checkpoints import stands
-from discernus.stages.planning import prices_of, read_plan
+from discernus.stages.interpretation import judge, left_to_write
+from discernus.stages.planning import Stretch, prices_of, read_plan
 from discernus.stages.preflight import preflight
 from discernus.stages.projection import project_tables
 from discernus.stages.reading import park_unreadable, read_answer
@@ -74,11 +75,7 @@ class Steps:
     @activity.defn(name=READ_PLAN)
     async def read_plan(self, request: PlanRequest) -> PlanPage:
         """Return what is left to do of a stretch of the plan."""
-        session, settings = self._workplace.session(request.key), self._workplace.settings
-        prices = await asyncio.to_thread(prices_of, session, settings) if request.priced else None
-        stretch = await asyncio.to_thread(
-            read_plan, session, request.first, request.last, again=request.again, prices=prices
-        )
+        stretch = await asyncio.to_thread(self._left, self._workplace.session(request.key), request)
         return PlanPage(
             todo=tuple(
                 Planned(
@@ -96,6 +93,13 @@ class Steps:
             cost_usd=stretch.cost_usd,
             unpriced=stretch.unpriced,
         )
+
+    def _left(self, session: Session, request: PlanRequest) -> Stretch:
+        settings = self._workplace.settings
+        if request.first > session.facts.analyses:  # behind the plan stands the prose about its tables
+            return left_to_write(session, settings, priced=request.priced)
+        prices = prices_of(session, settings) if request.priced else None
+        return read_plan(session, request.first, request.last, again=request.again, prices=prices)
 
     @activity.defn(name=EXTRACT)
     async def extract(self, order: ExtractOrder) -> Extracts:
@@ -158,6 +162,9 @@ def _extract(session: Session, answers: tuple[Answer, ...]) -> Extracts:
 
 def _extract_one(session: Session, answer: Answer) -> ExtractOutcome:
     """Read one answer; one that cannot be read is parked, and does not keep the others from being read."""
+    if answer.number > session.facts.analyses:
+        next_ = judge(session, answer.number, answer.ask, final=answer.final, fallback=answer.fallback)
+        return ExtractOutcome(next=next_, scored=0, dimensions=0)
     try:
         reading = read_answer(session, answer.number, answer.ask, final=answer.final, fallback=answer.fallback)
     except OSError:  # the disk, not the answer: tried again

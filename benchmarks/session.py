@@ -125,11 +125,11 @@ def one_restart(folder: Path, asked: argparse.Namespace) -> dict[str, Any]:
     if code != 0:
         raise RuntimeError(f"the session ended with exit code {code}")
     speed = _rate(before)
-    later = [_at(entry) - again for entry in requests[len(before) :]]
+    later = [arrived_at(entry) - again for entry in requests[len(before) :]]
     return {
         "first_call_s": round(later[0], 2),
         "full_speed_s": round(_full_speed(later, 0.8 * speed), 2),
-        "import_litellm_s": round(_import_s(), 2),
+        "import_litellm_s": round(import_s(), 2),
         "calls_before": len(before),
         "calls_after": len(later),
         "rate_before": round(speed, 1),
@@ -147,7 +147,7 @@ def _kill_all(process: subprocess.Popen[bytes], facts: Path) -> None:
 
 def _rate(requests: list[Entry]) -> float:
     """Return the requests per second of the middle half."""
-    times = sorted(_at(entry) for entry in requests)
+    times = sorted(arrived_at(entry) for entry in requests)
     middle = times[len(times) // 4 : 3 * len(times) // 4]
     return len(middle) / (middle[-1] - middle[0])
 
@@ -160,11 +160,13 @@ def _full_speed(times: list[float], wanted: float) -> float:
     return times[-1]
 
 
-def _at(entry: Entry) -> float:
+def arrived_at(entry: Entry) -> float:
+    """Return when a request arrived, in seconds since the epoch."""
     return datetime.fromisoformat(entry.at).timestamp()
 
 
-def _import_s() -> float:
+def import_s() -> float:
+    """Return how many seconds LiteLLM's import takes in a fresh interpreter."""
     said = subprocess.run(
         [sys.executable, "-c", IMPORT],
         env={**os.environ, **baseline.OFFLINE},

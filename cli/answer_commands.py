@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import Json, ProjectsDir, SessionName, Since, settings_of
+from cli.options import Json, ProjectsDir, SessionName, Since, StateDir, Temporal, settings_of
 
 HELP = """\
 Search what models wrote, show it, and ask again.
@@ -40,6 +40,7 @@ Statuses:
   unusable          no score could be read of it
   unused            another answer counts in its place
   unread            nothing was read of it (yet)
+  prose             a model's words about the tables, of which none is read
   failed            an error, and what came with it
   damaged           its file is not what was archived
   asked_again       the answer to ask-again; it never counts
@@ -69,8 +70,9 @@ starter.py answers ask-again speeches 17 --yes   without a question
 
 \b
 It says what it costs and asks first. The request is the archived one, word
-for word. The session stays as it is, sealed or not: the answer is archived
-beside it, in asked_again/, and never counts as one of its results.
+for word. The model's health and the budgets bind it like any call, and its cost
+counts like any other. The session stays as it is, sealed or not: the answer
+is archived beside it, in asked_again/, and never counts as one of its results.
 """
 
 COMPARE = """\
@@ -132,6 +134,9 @@ def ask_again(
     call: CallName,
     model: Annotated[str | None, typer.Option(help="Another model than the one that was asked.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Pay for it without a question.")] = False,
+    anyway: Annotated[bool, typer.Option("--anyway", help="Though its model is left alone for its failures.")] = False,
+    temporal: Temporal = None,
+    state_dir: StateDir = None,
     proxy: Annotated[
         str | None, typer.Option(help="A LiteLLM proxy that every call goes through [env: DISCERNUS_PROXY_URL].")
     ] = None,
@@ -141,8 +146,9 @@ def ask_again(
     """Put a call once more, to the same or to another model: a paid call."""
     from cli.asking_again import ask_again as put_again
 
-    settings = settings_of(projects_dir=projects_dir, proxy_url=proxy)
-    raise typer.Exit(put_again(settings, session, call, model=model, yes=yes, as_json=as_json))
+    settings = settings_of(projects_dir=projects_dir, proxy_url=proxy, temporal=temporal, state_dir=state_dir)
+    asked = put_again(settings, session, call, model=model, yes=yes, anyway=anyway, as_json=as_json)
+    raise typer.Exit(asked)
 
 
 @app.command(help=COMPARE)

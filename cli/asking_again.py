@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
-import sys
 from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Any
 
 import typer
@@ -17,20 +17,30 @@ from cli.display import counted, shortened, write
 from cli.exits import COMPLETE, INFRASTRUCTURE, INTERRUPTED, INVALID, PARTIAL, CommandError, command_name
 from cli.foreseeing import account_of, budgeted
 from cli.marking import fitted, harmless, shown
+from cli.paid_calls import (
+    Interruption,
+    PaidCall,
+    agree,
+    check_key,
+    models_file_in_force,
+    permitted,
+    priced,
+)
 from cli.preparing import why_not
 from cli.sessions import session_meant
-from cli.tables import WIDTH, Column, table, wrapped
+from cli.tables import WIDTH, Column, table
 from discernus.experiments.experiment import OFFLINE_PREFIX
 from discernus.llm import gateway
 from discernus.llm.calls import ModelRequest
 from discernus.llm.catalogue import facts_of
 from discernus.llm.errors import CallFailed
-from discernus.llm.models_file import ModelsFile, ModelsFileInvalid, read_models_file
+from discernus.llm.gate import Gate
+from discernus.llm.models_file import ModelsFile
 from discernus.llm.offline import document_of
 from discernus.logs import log_to
 from discernus.reports.markdown import number, usd
 from discernus.sessions.calls import Calls, NoRoom
-from discernus.sessions.conversations import Conversation
+from discernus.sessions.conversations import ASKED_AGAIN, Conversation
 from discernus.sessions.costs import spent_usd
 from discernus.sessions.opening import HIDDEN
 from discernus.sessions.owners import Owner
@@ -53,12 +63,44 @@ from discernus.stages.asking_again import (
 GAP = 2  # columns between two answers
 
 
-def ask_again(settings: Settings, name: str, call_name: str, *, model: str | None, yes: bool, as_json: bool) -> int:
-    """Put a call once more, once its price is agreed to, and show both answers. Raise CommandError for what cannot be
-    asked, or is not agreed to."""
+@dataclass(frozen=True)
+class Question:
+    """A call that is to be put once more, with what that costs. ``anyway``: though its model is quarantined."""
+
+    session: Session
+    conversation: Conversation
+    request: ModelRequest
+    price: Price
+    models_file: ModelsFile
+    anyway: bool
+
+    @property
+    def call(self) -> str:
+        return self.conversation.call.name
+
+
+def ask_again(
+    settings: Settings, name: str, call_name: str, *, model: str | None, yes: bool, anyway: bool, as_json: bool
+) -> int:
+    """Put a call once more, once its price is agreed to, and show both answers; ``anyway``: to a quarantined model too.
+
+    Raise CommandError for what cannot be asked, is not agreed to, or is interrupted.
+    """
+    try:
+        question = _question(settings, name, call_name, model, anyway=anyway)
+        _agree(question, yes=yes, as_json=as_json)
+        check_key(settings, question.request.model)
+        return _ended(settings, question, as_json=as_json)
+    except (typer.Abort, KeyboardInterrupt, asyncio.CancelledError) as interrupted:
+        if isinstance(interrupted, typer.Abort):  # the question stands there yet, its line open
+            write("", error=True)
+        raise CommandError("interrupted: nothing was asked, and nothing was paid", INTERRUPTED) from None
+
+
+def _question(settings: Settings, name: str, call_name: str, model: str | None, *, anyway: bool) -> Question:
     session = session_meant(settings, name)
     conversation = conversation_meant(session, call_name).conversation
-    models_file = _models_file(settings)
+    models_file = models_file_in_force(settings)
     try:
         request = request_again(session, conversation, model)
     except CannotAskAgain as refused:
@@ -68,9 +110,7 @@ def ask_again(settings: Settings, name: str, call_name: str, *, model: str | Non
         raise CommandError(refusal, INVALID)
     price = price_of(request, conversation, facts_of(request.model, models_file.rules(request.model)))
     _check_budgets(settings, session, price)
-    _agree(session, conversation, request, price, yes=yes, as_json=as_json)
-    _check_key(settings, request.model)
-    return _ended(settings, session, conversation, request, as_json=as_json)
+    return Question(session, conversation, request, price, models_file, anyway)
 
 
 def compare(settings: Settings, name: str, call_name: str, *, times: int | None, as_json: bool) -> int:
@@ -96,13 +136,6 @@ def compare(settings: Settings, name: str, call_name: str, *, times: int | None,
 # before it is paid for
 
 
-def _models_file(settings: Settings) -> ModelsFile:
-    try:
-        return read_models_file(settings.models_path, required=settings.models_file is not None)
-    except ModelsFileInvalid as invalid:
-        raise CommandError(str(invalid), INVALID) from invalid
-
-
 def _check_model(request: ModelRequest, conversation: Conversation) -> None:
     """Refuse a model that the request cannot be put to, before its price is told."""
     call = conversation.call.name
@@ -125,22 +158,12 @@ def _check_model(request: ModelRequest, conversation: Conversation) -> None:
     raise CommandError(f"{request.model} cannot be asked call {call} again: {why}; name another model", INVALID)
 
 
-def _check_key(settings: Settings, model: str) -> None:
-    """Refuse a model that cannot be called from here; it takes LiteLLM's import, seconds that only a yes is worth."""
-    gateway.configure(settings)
-    if not gateway.has_vendor(model):
-        raise CommandError(f"no vendor is known of model '{model}'; name one with --model vendor/model", INVALID)
-    if missing := gateway.missing_keys(model):
-        raise CommandError(f"model '{model}' needs {' and '.join(missing)}; set it and ask again", INVALID)
-
-
 def _check_budgets(settings: Settings, session: Session, price: Price) -> None:
     """Refuse a call that a budget has not enough left for; what was asked again before counts as well."""
     found = budgeted(settings, session)
     if not found.binds or not price.worst_usd:
         return
-    again = sum(one.said.record.cost_usd or 0.0 for one in repeats_of(session) if one.said is not None)
-    own = spent_usd(settings.projects_dir, session) + again
+    own = spent_usd(settings.projects_dir, session)
     for account in account_of(session).binding:
         limit = found.budgets.of(account)
         if limit is not None and (left := limit - found.others_usd[account] - own) < price.worst_usd:
@@ -152,37 +175,20 @@ def _check_budgets(settings: Settings, session: Session, price: Price) -> None:
             )
 
 
-def _agree(
-    session: Session, conversation: Conversation, request: ModelRequest, price: Price, *, yes: bool, as_json: bool
-) -> None:
+def _agree(question: Question, *, yes: bool, as_json: bool) -> None:
     """Say what the call costs, and go on only with a yes."""
-    told = f"call {conversation.call.name} of {session.name}, put to {request.model}: {_priced(request.model, price)}"
-    if not yes and (as_json or not sys.stdin.isatty()):
-        raise CommandError(wrapped(f"{told}; nothing was asked, for nobody agreed to it: give --yes"), INVALID)
-    if not as_json:
-        write(wrapped(told))
-    if not yes and not typer.confirm("Ask it?", default=False):
-        raise CommandError("nothing was asked", INVALID)
-
-
-def _priced(model: str, price: Price) -> str:
-    if model.startswith(OFFLINE_PREFIX):
-        return "it costs nothing, for no vendor is asked"
-    likely = f"about {usd(price.likely_usd)} USD" if price.likely_usd is not None else ""
-    worst = f"{usd(price.worst_usd)} USD at most" if price.worst_usd is not None else ""
-    known = ", ".join(part for part in (likely, worst) if part)
-    return f"it costs {known}" if known else "what it costs is not known, for no price is; models.yaml may give one"
+    model, price = question.request.model, question.price
+    told = f"call {question.call} of {question.session.name}, put to {model}: "
+    agree(told + priced(model, price.likely_usd, price.worst_usd), yes=yes, as_json=as_json)
 
 
 # asking
 
 
-def _ended(
-    settings: Settings, session: Session, conversation: Conversation, request: ModelRequest, *, as_json: bool
-) -> int:
+def _ended(settings: Settings, question: Question, *, as_json: bool) -> int:
     log_to(settings.projects_dir / HIDDEN / "logs" / "asking_again.jsonl")
     try:
-        repeat = asyncio.run(_put(settings, session, conversation, request))
+        repeat = asyncio.run(_put(settings, question))
     except CallFailed as failed:
         raise CommandError(
             f"{shortened(failed.message)}; the failure is archived, and the session as it was", INFRASTRUCTURE
@@ -191,30 +197,37 @@ def _ended(
         raise CommandError(str(full), INFRASTRUCTURE) from None
     except CannotAskAgain as refused:
         raise CommandError(str(refused), INVALID) from None
-    _tell(session, conversation, repeat, as_json=as_json)
+    _tell(question.session, question.conversation, repeat, as_json=as_json)
     return COMPLETE
 
 
-async def _put(settings: Settings, session: Session, conversation: Conversation, request: ModelRequest) -> Repeat:
-    _listen(stop := asyncio.Event())
+async def _put(settings: Settings, question: Question) -> Repeat:
+    interruption = Interruption()
     with Owner(settings.projects_dir / HIDDEN / "owners") as owner:
-        calls = Calls(owner, gateway.complete, minimum_free_bytes=settings.minimum_free_bytes)
-        repeat = await put_again(settings.projects_dir, session, conversation, request, calls, settings.mirror_dir)
-    if stop.is_set():
-        kept = f"{command_name()} answers compare {session.name} {conversation.call.name}"
+        async with _permitted(settings, question) as gate:
+            calls = Calls(owner, gateway.complete, minimum_free_bytes=settings.minimum_free_bytes, gate=gate)
+            interruption.sending()
+            session, mirror = question.session, settings.mirror_dir
+            asked = (session, question.conversation, question.request, calls, mirror)
+            repeat = await put_again(settings.projects_dir, *asked)
+    if interruption.came:
+        kept = f"{command_name()} answers compare {session.name} {question.call}"
         raise CommandError(f"interrupted; the answer that was under way is kept, and shown by: {kept}", INTERRUPTED)
     return repeat
 
 
-def _listen(stop: asyncio.Event) -> None:
-    """Let Ctrl-C and SIGTERM wait for the answer: what was sent will be paid for, and is kept."""
-
-    def asked() -> None:
-        stop.set()
-        write("waiting for the answer that is under way, to keep it", error=True)
-
-    for each in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(each, asked)
+def _permitted(settings: Settings, question: Question) -> AbstractAsyncContextManager[Gate]:
+    """Hold what the call may cost while it is made; see ``paid_calls.permitted``."""
+    bound = budgeted(settings, question.session).binds
+    call = PaidCall(
+        request=question.request,
+        worst_usd=question.price.worst_usd,
+        models_file=question.models_file,
+        account=account_of(question.session) if bound else None,
+        reservation=ASKED_AGAIN,
+        anyway=question.anyway,
+    )
+    return permitted(settings, call)
 
 
 # side by side

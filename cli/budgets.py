@@ -15,9 +15,9 @@ from cli.exits import COMPLETE, INVALID, CommandError, command_name
 from cli.tables import Column, table, wrapped
 from discernus.experiments.freezing import SnapshotDamaged
 from discernus.experiments.problems import InvalidDefinition
-from discernus.llm.models_file import ModelsFile
 from discernus.sessions import layout
 from discernus.sessions.accounts import WARNED_AT
+from discernus.sessions.archive import ArchiveDamaged
 from discernus.sessions.budgets import (
     LEVELS,
     Account,
@@ -33,6 +33,7 @@ from discernus.sessions.opening import StoreDamaged, store_id
 from discernus.sessions.session import Session
 from discernus.settings import Settings
 from discernus.stages.estimate import Estimator
+from discernus.stages.interpretation import left_to_write
 from engine import ledgers
 from engine.connection import connect
 from engine.server import EmbeddedServer, ServerError
@@ -180,7 +181,7 @@ def _paused(settings: Settings, accounts: Sequence[Account], found: Sequence[Sta
 
 
 def _going_on(settings: Settings, session: Session, found: Sequence[Standing]) -> str:
-    facts, needed = session.facts, _next_call_usd(session, models_file(settings))
+    facts, needed = session.facts, _next_call_usd(session, settings)
     for one in found:
         if one.limit_usd is not None and one.account.covers(session.name):
             left = one.limit_usd - one.costs.spent_usd
@@ -194,13 +195,17 @@ def _going_on(settings: Settings, session: Session, found: Sequence[Standing]) -
     return f"{facts.session} is paused; it goes on with: {command_name()} {facts.project}/{facts.experiment}"
 
 
-def _next_call_usd(session: Session, models: ModelsFile) -> float:
-    """Return what the cheapest analysis that is still to be had may cost; 0 where none is, or no price is known."""
+def _next_call_usd(session: Session, settings: Settings) -> float:
+    """Return what the call that comes next may cost: that for prose, where the tables are there, else the cheapest
+    analysis that is still to be had; 0 where nothing is, or no price is known."""
     try:
-        estimator = Estimator(session.definition, models, session.extraction_models)
+        prose = left_to_write(session, settings, priced=True).todo
+        if prose:
+            return prose[0].worst_usd or 0.0
+        estimator = Estimator(session.definition, models_file(settings), session.extraction_models)
         open_ = [one for one in session.plan if not session.store.exists(layout.extracted(one.number))]
         return min(map(estimator.reserved_usd, open_), default=0.0)
-    except (SnapshotDamaged, InvalidDefinition):  # going on says what is wrong with it
+    except (SnapshotDamaged, InvalidDefinition, ArchiveDamaged):  # going on says what is wrong with it
         return 0.0
 
 

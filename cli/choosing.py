@@ -76,6 +76,7 @@ def choose(
             call_timeout_s=settings.response_timeout_s,
             mirror=settings.mirror_dir,
             extraction_models=prepared.extraction_models,
+            synthesis_models=prepared.synthesis_models,
             timeouts_s=prepared.timeouts_s(),
             proxied=settings.proxy_url is not None,
             snapshot=take_snapshot(settings),

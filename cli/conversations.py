@@ -91,7 +91,9 @@ def conversation_meant(session: Session, name: str) -> Shown:
 
 def moment(record: ArchivedCall) -> str:
     """Return when an answer came, in words; an older layout may not have told."""
-    return "at a time that was not recorded" if TIME_NOT_RECORDED in record.marks else _utc(record.archived_at)
+    if record.archived_at is None or TIME_NOT_RECORDED in record.marks:
+        return "at a time that was not recorded"
+    return _utc(record.archived_at)
 
 
 def spent(record: ArchivedCall) -> str:

@@ -15,7 +15,18 @@ from cli.tables import WIDTH, Column, as_csv, read_format, read_keys, read_perio
 from discernus.experiments.location import project_of
 from discernus.llm.models_file import ModelsFile, ModelsFileInvalid, read_models_file
 from discernus.sessions.budgets import Account, Level
-from discernus.sessions.costs import KEYS, CallCost, Costs, Key, add_up, costs_by, onlooker, session_costs, sessions_of
+from discernus.sessions.costs import (
+    KEYS,
+    CallCost,
+    Costs,
+    Key,
+    add_up,
+    costs_by,
+    onlooker,
+    repeat_costs,
+    session_costs,
+    sessions_of,
+)
 from discernus.sessions.session import Session
 from discernus.settings import Settings
 from discernus.stages.advice import advise, facts_for_advice
@@ -43,8 +54,11 @@ def cost(
     keys = cast(tuple[Key, ...], read_keys(by, KEYS)) if by is not None else _USUAL_KEYS[level]
     models = models_file(settings)
     sessions = sessions_of_account(settings, account)
-    calls = {session.name: _calls(settings, session, models) for session in sessions}
-    found = [call for of_session in calls.values() for call in of_session if call.at in period]
+    living = onlooker(settings.projects_dir)
+    calls = {session.name: session_costs(session, models, living) for session in sessions}
+    repeats = [repeat for session in sessions for repeat in repeat_costs(session, models, living).values()]
+    again = [call for repeat in repeats for call in repeat if call.at in period]
+    found = [*(call for of_session in calls.values() for call in of_session if call.at in period), *again]
     if form == "csv":
         columns = _row(add_up((), ("",) * len(keys)), keys)
         write(as_csv(columns, [_row(one, keys) for one in costs_by(found, keys)]))
@@ -55,6 +69,8 @@ def cost(
         write(_nothing(sessions, ranged=since is not None or until is not None))
     else:
         write("\n".join(_shown(found, keys)))
+        if again:
+            write(f"{counted(len(again), 'call')} among these by answers ask-again, in no session's results")
         if level in ("experiment", "session"):
             for line in _advice(sessions, calls, models):
                 write(line)
@@ -126,10 +142,6 @@ _PAID = ("answered", "failed")
 def _at_most(worst: Sequence[float | None]) -> str:
     known = [usd for usd in worst if usd is not None]
     return f"at most {fsum(known):.4f} USD" if len(known) == len(worst) else "how much is not known"
-
-
-def _calls(settings: Settings, session: Session, models: ModelsFile) -> list[CallCost]:
-    return session_costs(session, models, onlooker(settings.projects_dir))
 
 
 def _literally(name: str) -> str:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from cli.display import Display, cost, counted, shortened
 from cli.exits import COMPLETE, INFRASTRUCTURE, INTERRUPTED, PARTIAL, PAUSED, command_name
+from cli.tables import wrapped
 from discernus.sessions import layout
 from discernus.sessions.integrity.manifests import Gap
+from discernus.sessions.integrity.seals import newest_seal
 from discernus.sessions.progress import Standing
-from discernus.sessions.session import Parked, Session
+from discernus.sessions.session import ERASED, Parked, Session
+from discernus.stages.alerts import alerts_of
+from discernus.stages.interpretation import why_missing
 from discernus.stages.sealing import gaps_of
 
 GAPS: dict[Gap, str] = {
@@ -28,8 +34,12 @@ def end(
     left: bool = False,
     already: bool = False,
     goes_on: str = "",
+    signing_key: Path | None = None,
 ) -> int:
-    """Say how it ended and what comes next; return the exit code. ``goes_on`` says where it does, if left."""
+    """Say how it ended and what comes next; return the exit code. ``goes_on`` says where it does, if left.
+
+    ``signing_key`` is the file of the key that its seal should bear a signature of.
+    """
     name = session.name
     report = session.folder / layout.REPORT
     counts = f"{standing.done} of {standing.planned} analyses"
@@ -50,8 +60,10 @@ def end(
         lines = [f"partial: {name}", f"{counts}; {_counted(gaps)}"]
         lines += _why_parked(session)
         lines += _named(gaps)
-        if gaps["parked"] or gaps["not_analysed"]:
+        if gaps["not_analysed"] or any(record.error_class != ERASED for record in session.all_parked()):
             lines.append("run the same command again to try them once more; what was answered is not paid for twice")
+        elif gaps["parked"]:
+            lines.append("their texts were erased: nothing is left to ask, and running it again asks nothing")
     elif standing.status == "complete" and standing.done >= standing.planned:
         before = " already" if already else ""
         lines = [f"complete{before}: {name}", f"{counts}, {cost(standing)}"]
@@ -60,11 +72,18 @@ def end(
     else:  # a pause that ended while we left, say
         status, code = "unfinished", PAUSED
         lines = [f"unfinished: {name} holds {counts}", again]
+    alerts = alerts_of(session) if standing.stage == "sealed" else []
     if standing.in_doubt:
         calls = counted(standing.in_doubt, "call")
         lines.append(f"{calls} in doubt: sent, perhaps paid for, with no answer that arrived")
+    missing = why_missing(session) if standing.stage == "sealed" else ""
+    if missing:
+        once_more = f"ask once more with: {command_name()} resume {session.facts.session} --from synthesis"
+        lines.append(wrapped(f"interpretation missing: {shortened(missing)}; {once_more}"))
     if standing.stage == "sealed":
+        lines += [f"warning: {said}" for said in alerts]
         lines += [f"report:  {report}", f"results: {session.folder / layout.RESULTS}"]
+        lines += _unsigned(session, signing_key)
     display.end(
         {
             "lines": lines,
@@ -77,12 +96,25 @@ def end(
             "done": standing.done,
             "parked": standing.parked,
             "in_doubt": standing.in_doubt,
+            "interpretation_missing": missing or None,
+            "alerts": alerts,
             "cost_usd": standing.cost_usd,
             "unpriced": standing.unpriced,
             "reason": standing.reason,
         }
     )
     return code
+
+
+def _unsigned(session: Session, signing_key: Path | None) -> list[str]:
+    """Return that the newest seal bears no signature though there is a key, and how it gets one."""
+    file = newest_seal(session.store)
+    if signing_key is None or file is None or session.store.exists(layout.signature(file.version)):
+        return []
+    return [
+        f"seal {file.version} is not signed, though a key is set: {signing_key} could not be used when it was written; "
+        f"once it can, sign it with: {command_name()} resume {session.facts.session}"
+    ]
 
 
 def _counted(gaps: dict[Gap, list[int]]) -> str:

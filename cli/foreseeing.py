@@ -37,7 +37,13 @@ def foresee(
     """Reckon what these analyses, or all, will take, from the definition's prompts and what earlier sessions tell."""
     asked = [model for model in prepared.models if not model.startswith(OFFLINE_PREFIX)]
     history = read_history(settings.projects_dir, asked, definition.framework.sha256, enough=ENOUGH)
-    estimator = Estimator(definition, prepared.models_file, prepared.extraction_models, history)
+    estimator = Estimator(
+        definition,
+        prepared.models_file,
+        prepared.extraction_models,
+        history,
+        synthesis_models=prepared.synthesis_models,
+    )
     tokens = {model: estimator.tokens_per_call(model) for model in asked}
     return Foreseen(estimator.estimate(definition.plan() if analyses is None else analyses), tokens)
 

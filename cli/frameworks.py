@@ -22,53 +22,65 @@ from discernus.settings import Settings
 
 ROLES = ("score", "confidence", "salience", "evidence")
 SHOWN_MARKERS = 8
+BREAKS = " ._/-"  # behind which a name that is longer than a line is broken
 
 
 def check_framework(settings: Settings, name: str, *, as_json: bool) -> int:
     """Explain the framework of a file or an experiment, or say what keeps it from being read."""
     path = Path(name).expanduser()
-    framework, problems = read_framework(path) if path.is_file() else read_framework_of(find(settings, name))
-    worked = worked_formulas(framework) if framework is not None else ()
+    usable, problems = read_framework(path) if path.is_file() else read_framework_of(find(settings, name))
+    # a proposal that its author has not accepted cannot be used, and is explained all the same: it is to be read
+    framework = read_framework(path, proposals=True)[0] if usable is None and path.is_file() else usable
     if as_json:
-        write(json.dumps(_told(framework, worked, problems), ensure_ascii=False))
+        found = {"valid": usable is not None, "problems": [asdict(problem) for problem in problems]}
+        write(json.dumps(found | _as_data(framework), ensure_ascii=False))
     else:
-        write("\n".join(_lines(framework, worked, problems)))
-    return COMPLETE if framework is not None else INVALID
+        write("\n".join([*explained(framework, problems), _verdict(usable is not None, problems)]))
+    return COMPLETE if usable is not None else INVALID
 
 
-def _told(
-    framework: Framework | None, worked: tuple[WorkedFormula, ...], problems: tuple[Problem, ...]
-) -> dict[str, Any]:
-    found = {"valid": framework is not None, "problems": [asdict(problem) for problem in problems]}
-    if framework is None:
-        return found
-    said = framework.model_dump(include={"name", "version", "display_name", "sha256", "dimensions", "variants"})
-    fields = [field.model_dump() for field in framework.contract.fields]
-    return found | said | {"contract": fields, "formulas": [asdict(each) for each in worked]}
-
-
-def _lines(
-    framework: Framework | None, worked: tuple[WorkedFormula, ...], problems: tuple[Problem, ...]
-) -> Iterator[str]:
+def explained(framework: Framework | None, problems: tuple[Problem, ...]) -> Iterator[str]:
+    """Yield what a framework says, where it can be read, and then its problems, in lines of at most 80 columns."""
     if framework is not None:
-        yield wrapped(f"{framework.display_name}, version {framework.version} ({framework.name})")
-        yield f"SHA-256 {framework.sha256}"
-        yield f"\n{counted(len(framework.dimensions), 'dimension')}"
-        for dimension in framework.dimensions:
-            yield from _dimension(dimension)
-        yield from _unmarked(framework)
-        yield f"\n{counted(len(framework.variants), 'variant')}"
-        for variant in framework.variants:
-            words = counted(len(variant.analysis_prompt.split()), "word")
-            yield _indented(f"{variant.name}, a prompt of {words}: {variant.description or 'not described'}")
-        yield "\nAn answer holds"
-        yield from _contract(framework.contract)
-        yield from _formulas(worked)
-        yield ""
-    yield from (wrapped(str(problem)) for problem in problems)
+        for line in _lines(framework, worked_formulas(framework)):
+            yield _folded(line)
+    yield from (told(problem) for problem in problems)
+
+
+def told(problem: Problem) -> str:
+    """Return a problem with its place and cure, in lines of at most 80 columns."""
+    return _folded(wrapped(str(problem)))
+
+
+def _verdict(usable: bool, problems: tuple[Problem, ...]) -> str:
     errors = sum(problem.severity == "error" for problem in problems)
     warned = f", with {counted(len(problems), 'warning')}" if problems else ""
-    yield f"It cannot be used: {counted(errors, 'error')}" if framework is None else f"It can be used{warned}"
+    return f"It can be used{warned}" if usable else f"It cannot be used: {counted(errors, 'error')}"
+
+
+def _as_data(framework: Framework | None) -> dict[str, Any]:
+    if framework is None:
+        return {}
+    said = framework.model_dump(include={"name", "version", "display_name", "sha256", "dimensions", "variants"})
+    fields = [field.model_dump() for field in framework.contract.fields]
+    return said | {"contract": fields, "formulas": [asdict(each) for each in worked_formulas(framework)]}
+
+
+def _lines(framework: Framework, worked: tuple[WorkedFormula, ...]) -> Iterator[str]:
+    yield wrapped(f"{framework.display_name}, version {framework.version} ({framework.name})")
+    yield f"SHA-256 {framework.sha256}"
+    yield f"\n{counted(len(framework.dimensions), 'dimension')}"
+    for dimension in framework.dimensions:
+        yield from _dimension(dimension)
+    yield from _unmarked(framework)
+    yield f"\n{counted(len(framework.variants), 'variant')}"
+    for variant in framework.variants:
+        words = counted(len(variant.analysis_prompt.split()), "word")
+        yield _indented(f"{variant.name}, a prompt of {words}: {variant.description or 'not described'}")
+    yield "\nAn answer holds"
+    yield from _contract(framework.contract)
+    yield from _formulas(worked)
+    yield ""
 
 
 def _dimension(dimension: Dimension) -> Iterator[str]:
@@ -132,3 +144,18 @@ def _indented(text: str) -> str:
         break_long_words=False,
         break_on_hyphens=False,
     )
+
+
+def _folded(text: str) -> str:
+    """Return a text whose lines are of at most 80 columns, a longer one broken inside of its long name."""
+    return "\n".join("\n".join(_pieces(line)) for line in text.split("\n"))
+
+
+def _pieces(line: str) -> Iterator[str]:
+    margin = " " * (len(line) - len(line.lstrip()) + 2)
+    while len(line) > WIDTH:
+        end = 1 + max(line.rfind(mark, len(margin), WIDTH) for mark in BREAKS)
+        end = end or WIDTH
+        yield line[:end].rstrip()
+        line = margin + line[end:].lstrip()
+    yield line

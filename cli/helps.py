@@ -70,3 +70,24 @@ Outcomes:
   did not answer again    the model, up to now
   pending                 still to be tried again
 """
+
+PROMPT = """\
+Show what a model would be asked about a document, word for word.
+
+\b
+starter.py prompt experiment_3                       the first document
+starter.py prompt speeches --document speech-03 --model openai/gpt-4o
+starter.py prompt speeches --json | jq -r '.messages[1].content'
+
+\b
+The prompt is put together by what puts it together in a run: the whole
+framework, what its machine part says of each dimension, the variant's
+question and the form of the answer come first, the same for every document,
+so that a vendor can serve them from its cache; then the text, between marks
+that it does not hold, declared as data.
+
+\b
+It is checked, here and before every run: each dimension is named, the text
+fits the model's context, and in a blind experiment the text does not tell
+whose it is. Exit code 2 if it cannot be sent. Nothing is called or written.
+"""

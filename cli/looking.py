@@ -55,7 +55,8 @@ def validate(settings: Settings, name: str, *, as_json: bool) -> int:
         return INVALID
     problems = [asdict(problem) for problem in definition.warnings]
     try:
-        estimate = foresee(settings, definition, prepare(settings, definition)).estimate
+        prepared = prepare(settings, definition)
+        estimate = foresee(settings, definition, prepared).estimate
     except CommandError as refused:
         if as_json:
             write(json.dumps({"valid": False, "problems": [*problems, {"what": str(refused), "severity": "error"}]}))
@@ -68,18 +69,21 @@ def validate(settings: Settings, name: str, *, as_json: bool) -> int:
             "worst_usd": estimate.worst_usd,
             "unpriced": estimate.unpriced,
         }
-        found = {"valid": True, "analyses": len(definition.plan()), "problems": problems, "projected": costs}
+        noted = [{"what": note, "severity": "warning"} for note in prepared.notes]
+        found = {"valid": True, "analyses": len(definition.plan()), "problems": [*problems, *noted], "projected": costs}
         write(json.dumps(found, ensure_ascii=False))
         return COMPLETE
     for problem in definition.warnings:
         write(str(problem))
+    for note in prepared.notes:
+        write(wrapped(f"warning: {note}"))
     framework = definition.framework
     write(describe(definition, folder))
     write(f"framework: {framework.display_name}, {counted(len(framework.dimensions), 'dimension')}")
     write(f"models: {', '.join(definition.experiment.models)}")
     write(projection(estimate))
-    noted = counted(len(definition.warnings), "warning")
-    write(f"{folder.name} is valid{f', with {noted}' if definition.warnings else ''}")
+    odd = len(definition.warnings) + len(prepared.notes)
+    write(f"{folder.name} is valid" + (f", with {counted(odd, 'warning')}" if odd else ""))
     return COMPLETE
 
 

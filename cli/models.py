@@ -128,12 +128,12 @@ def reset_model(settings: Settings, model: str, *, as_json: bool) -> int:
 
 
 async def _views(settings: Settings, file: ModelsFile) -> list[Known]:
-    async with _serving(settings) as (client, store):
+    async with serving_shared(settings) as (client, store):
         return [await _following(client, store, one, file) for one in await models.views(client, store)]
 
 
 async def _known(settings: Settings, model: str, file: ModelsFile) -> Known | None:
-    async with _serving(settings) as (client, store):
+    async with serving_shared(settings) as (client, store):
         found = await models.known(client, store, model)
         return found and await _following(client, store, found, file)
 
@@ -146,7 +146,7 @@ async def _following(client: Client, store: str, found: Known, file: ModelsFile)
 
 
 async def _limit(settings: Settings, model: str, file: ModelsFile, limits: ModelLimits | None) -> ModelView:
-    async with _serving(settings) as (client, store):
+    async with serving_shared(settings) as (client, store):
         found = await models.known(client, store, model)
         if found is None and limits is None:
             raise CommandError(_never(model), INVALID)
@@ -160,7 +160,7 @@ async def _limit(settings: Settings, model: str, file: ModelsFile, limits: Model
 
 
 async def _reset(settings: Settings, model: str) -> ModelView | None:
-    async with _serving(settings) as (client, store):
+    async with serving_shared(settings) as (client, store):
         return await models.reset(client, store, model)
 
 
@@ -192,7 +192,7 @@ def _named_nowhere(model: str, names: set[str]) -> str:
 
 
 @asynccontextmanager
-async def _serving(settings: Settings) -> AsyncIterator[tuple[Client, str]]:
+async def serving_shared(settings: Settings) -> AsyncIterator[tuple[Client, str]]:
     """Connect to the server, started if need be, and speak for what the store's sessions share while we are here."""
     server = EmbeddedServer(settings.state_folder, settings.temporal_cli_path) if settings.temporal is None else None
     try:

@@ -25,6 +25,7 @@ A package holds every prompt and answer, scores and tables with a codebook,
 versions, the commands to repeat it, a methods paragraph and a citation. It
 is an RO-Crate in a BagIt bag; beside it lies a folder that can be put into
 a Dataverse as it is. `verify` and `reproduce` check it, on any machine.
+The licence of each text is taken from a column `licence` of corpus.csv.
 
 \b
 --without-texts takes the texts out of the corpus, the prompts and whatever
@@ -73,6 +74,12 @@ def export(
     author: Annotated[
         list[str] | None, typer.Option(help="'Name' or 'Name <https://orcid.org/…>'; may be given several times.")
     ] = None,
+    affiliation: Annotated[
+        list[str] | None, typer.Option(help="'Name' or 'Name <https://…>': of all authors, or of each in their order.")
+    ] = None,
+    publisher: Annotated[
+        str | None, typer.Option(help="'Name' or 'Name <https://…>': who publishes the package.")
+    ] = None,
     license_texts: Annotated[str | None, License] = None,
     license_annotations: Annotated[str | None, License] = None,
     license_code: Annotated[str | None, License] = None,
@@ -88,6 +95,8 @@ def export(
         to=to,
         without_texts=without_texts,
         authors=author or [],
+        affiliations=affiliation or [],
+        publisher=publisher,
         licences=(license_texts, license_annotations, license_code),
         as_json=as_json,
     )

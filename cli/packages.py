@@ -17,11 +17,12 @@ from cli.remote import refuse_at_work
 from cli.sessions import session_meant, session_to_change
 from cli.tables import WIDTH, Column, table
 from discernus.packages.bag import PackageDamaged, opened
+from discernus.packages.comparison import Table
 from discernus.packages.erasure import CannotErase, Elsewhere, Erased, document_of, elsewhere, erase, is_erased
 from discernus.packages.exporting import CannotExport, Exported, Wanted, export
 from discernus.packages.licences import Licences
 from discernus.packages.reproduction import Reproduction, reproduce
-from discernus.packages.subject import read_author
+from discernus.packages.subject import affiliated, read_author, read_organisation
 from discernus.packages.withholding import CannotWithhold
 from discernus.sessions.integrity.findings import Finding
 from discernus.sessions.integrity.redaction import Redaction
@@ -39,14 +40,19 @@ def export_package(
     to: Path,
     without_texts: bool,
     authors: Sequence[str],
+    affiliations: Sequence[str],
+    publisher: str | None,
     licences: tuple[str | None, str | None, str | None],
     as_json: bool,
 ) -> int:
     """Make a package of a session and say where it is; raises CommandError for what cannot be packed."""
     session = session_meant(settings, name)
     try:
-        named = tuple(read_author(author) for author in authors)
-        made = export(session, Wanted(to, without_texts, named, Licences(*licences), settings.signing_key))
+        at = [read_organisation(one) for one in affiliations]
+        named = affiliated([read_author(author) for author in authors], at)
+        by = None if publisher is None else read_organisation(publisher)
+        wanted = Wanted(to, without_texts, named, by, Licences(*licences), settings.signing_key)
+        made = export(session, wanted)
     except (CannotExport, CannotWithhold, ValueError) as refused:
         raise CommandError(str(refused), INVALID) from refused
     if as_json:
@@ -57,7 +63,7 @@ def export_package(
     write(f"Dataverse: {made.dataverse}")
     write(f"{counted(made.files, 'file')}, {made.bytes / 1e6:.1f} MB; SHA-256 of its manifest:")
     write(made.manifest_sha256)
-    for line in _unsaid(named, Licences(*licences)):
+    for line in _unsaid(wanted, made.licences):
         write(_wrapped(line))
     if made.redaction is not None:
         for line in _withheld(made.redaction, session):
@@ -77,17 +83,18 @@ def _exported(made: Exported) -> dict[str, object]:
     }
 
 
-def _unsaid(authors: Sequence[object], licences: Licences) -> list[str]:
+def _unsaid(wanted: Wanted, licences: Licences) -> list[str]:
     """Return what a reader of the package will miss."""
-    unlicensed = [
-        part for part, licence in (("texts", licences.texts), ("annotations", licences.annotations)) if not licence
-    ]
     lines = []
-    if unlicensed:
-        options = " and ".join(f"--license-{part}" for part in unlicensed)
-        lines.append(f"no licence is stated for the {' and the '.join(unlicensed)}: {options} would state one")
-    if not authors:
+    if licences.unstated:
+        options = " and ".join(f"--license-{part}" for part in licences.unstated)
+        lines.append(f"no licence is stated for the {' and the '.join(licences.unstated)}: {options} would state one")
+    if not wanted.authors:
         lines.append("no author is named: --author would name one")
+    elif any(author.affiliation is None for author in wanted.authors):
+        lines.append("no affiliation of the authors is stated: --affiliation would state one")
+    if wanted.publisher is None:
+        lines.append("no publisher is named: --publisher would name one, the university or archive that publishes it")
     return lines
 
 
@@ -153,6 +160,7 @@ def _shown(found: Reproduction, findings: Sequence[Finding]) -> list[str]:
                 lines.append(_wrapped(f"{cell.place}: packed {cell.packed!r}, now {cell.computed!r}", "  "))
             if len(one.differences) > SHOWN:
                 lines.append(f"  and {len(one.differences) - SHOWN} more; --json lists all")
+    lines += _said_otherwise(found.tables)
     cells = sum(one.cells for one in found.tables)
     return [*lines, "", f"every number agrees ({cells:,} cells)" if found.agrees else "NOT every number agrees"]
 
@@ -162,6 +170,18 @@ def _by_which(found: Reproduction) -> str:
         return f"by discernus {found.version}, the version that ran the session"
     ran = found.session_version or "an unknown version"
     return f"by discernus {found.version}, another version than ran the session ({ran}): what differs may be its doing"
+
+
+def _said_otherwise(tables: Sequence[Table]) -> list[str]:
+    """Return what this version tells in more columns, or in other words; no number is another one by that."""
+    lines = []
+    for one in tables:
+        if one.new:
+            lines.append(f"{one.name}: new since, and not in the package: {', '.join(one.new)}")
+        if one.reworded:
+            sentences = counted(len(one.reworded), "sentence")
+            lines.append(f"{one.name}: {sentences} worded otherwise now, with the same numbers and verdicts")
+    return ["", *map(_wrapped, lines)] if lines else []
 
 
 def _verdict(differences: int) -> str:

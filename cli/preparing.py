@@ -9,12 +9,14 @@ from cli.exits import INVALID, CommandError
 from discernus.experiments.definition import Definition
 from discernus.experiments.experiment import OFFLINE_PREFIX
 from discernus.llm import proxy
+from discernus.llm.calls import Purpose
 from discernus.llm.catalogue import facts_of
 from discernus.llm.models_file import ModelsFile, ModelsFileInvalid, read_models_file
 from discernus.llm.policy import why_outside
 from discernus.sessions.integrity.signing import KeyUnusable, read_private_key
 from discernus.sessions.session import Session
 from discernus.settings import Settings
+from discernus.stages.prompting import doubts, unfit
 
 # what tells that calls to a vendor can be made from here, where that is not VENDOR_API_KEY
 TOKENS = {
@@ -25,6 +27,7 @@ TOKENS = {
     "together_ai": ("TOGETHERAI_API_KEY", "TOGETHER_AI_API_KEY", "TOGETHER_API_KEY"),
     "perplexity": ("PERPLEXITYAI_API_KEY", "PERPLEXITY_API_KEY"),
 }
+_DOING: dict[Purpose, str] = {"extraction": "reading answers", "synthesis": "writing prose"}
 KEYLESS = frozenset({"ollama", "ollama_chat", "lm_studio", "llamafile"})
 
 
@@ -32,17 +35,18 @@ KEYLESS = frozenset({"ollama", "ollama_chat", "lm_studio", "llamafile"})
 class Prepared:
     """The models that a run may call, ``named`` by its author or fallbacks of the installation that have their key.
 
-    ``notes`` say, in words, which of the installation's fallbacks are left out, and why.
+    ``notes`` say, in words, what is odd about the prompts, and which of the installation's fallbacks are left out.
     """
 
     models_file: ModelsFile
     named: tuple[str, ...]
     extraction_models: tuple[str, ...]
+    synthesis_models: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
     def models(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys([*self.named, *self.extraction_models]))
+        return tuple(dict.fromkeys([*self.named, *self.extraction_models, *self.synthesis_models]))
 
     def timeouts_s(self) -> dict[str, float]:
         """Return the seconds that calls may take, of the models that have a time of their own."""
@@ -54,36 +58,58 @@ def prepare(settings: Settings, definition: Definition) -> Prepared:
     """Return what a run may call. Raise CommandError for a model that is named and may not be asked, or for a signing
     key that cannot be used."""
     _check_signing_key(settings)
-    models_file = _models_file(settings)
+    models_file = models_file_of(settings)
+    candidates = {
+        purpose: models_file.candidates(purpose, wanted) if wanted is not None else ()
+        for purpose, wanted in _supporting(definition).items()
+    }
+    _refuse(unfit(definition, models_file))
+    first = tuple(models[0] for models in candidates.values() if models)
+    named = _named(definition, first)
+    every = dict.fromkeys([*named, *(model for models in candidates.values() for model in models)])
+    refused = {model: why_not(settings, definition, models_file, model) for model in every}
+    _refuse([*(reason for model in named if (reason := refused[model])), *_no_writers(candidates["synthesis"][:1])])
+    usable: dict[Purpose, tuple[str, ...]] = {}
+    notes = doubts(definition, models_file)
+    for purpose, models in candidates.items():
+        left_out = {}
+        for model in models[1:]:
+            reason = refused[model] or ("" if has_usual_key(settings, model) else "its key is not set here")
+            if reason and model not in named:
+                left_out[model] = reason
+        usable[purpose] = tuple(model for model in models if model not in left_out)
+        notes += [f"{one} does not stand in for {models[0]} in {_DOING[purpose]}: {left_out[one]}" for one in left_out]
+    return Prepared(models_file, named, usable["extraction"], usable["synthesis"], tuple(notes))
+
+
+def _supporting(definition: Definition) -> dict[Purpose, str | None]:
+    """Return the models that the experiment names for what is not an analysis, by purpose."""
     experiment = definition.experiment
-    wanted = experiment.extraction_model
-    candidates = models_file.candidates("extraction", wanted) if wanted is not None else ()
-    named = _named(definition, candidates[:1])
-    refused = {model: why_not(settings, definition, models_file, model) for model in (*named, *candidates)}
-    _refuse([reason for model in named if (reason := refused[model])])
-    usable, notes = list(candidates[:1]), []
-    for model in candidates[1:]:
-        reason = refused[model] or ("" if has_usual_key(settings, model) else "its key is not set here")
-        if model in named or not reason:
-            usable.append(model)
-        else:
-            notes.append(f"{model} does not stand in for {candidates[0]} in reading answers: {reason}")
-    return Prepared(models_file, named, tuple(usable), tuple(notes))
+    return {"extraction": experiment.extraction_model, "synthesis": experiment.synthesis_model}
+
+
+def _no_writers(models: tuple[str, ...]) -> list[str]:
+    """Return why these write no prose; [] where they may."""
+    return [
+        f"synthesis_model {model!r} counts phrases and writes no prose: name a language model, or leave it out"
+        for model in models
+        if model.startswith(OFFLINE_PREFIX)
+    ]
 
 
 def prepare_again(settings: Settings, session: Session, *, asking: bool = True) -> Prepared:
     """Return what a session that goes on may call, as it was settled; nothing unless it is ``asking``, for then every
     answer is there. Raise CommandError for what may not be asked now, or for a signing key that cannot be used."""
     _check_signing_key(settings)
-    models_file = _models_file(settings)
+    models_file = models_file_of(settings)
     if not asking:
         return Prepared(models_file, (), ())
-    named = _named(session.definition, session.extraction_models)
+    named = _named(session.definition, (*session.extraction_models, *session.facts.synthesis_models))
     reasons = [why_not(settings, session.definition, models_file, model) for model in named]
     if session.facts.proxied and settings.proxy_url is None:
         reasons.append(f"{session.facts.session} was begun through a proxy: pass --proxy, or set DISCERNUS_PROXY_URL")
     _refuse([reason for reason in reasons if reason])
-    return Prepared(models_file, named, session.extraction_models)
+    return Prepared(models_file, named, session.extraction_models, session.facts.synthesis_models)
 
 
 def _check_signing_key(settings: Settings) -> None:
@@ -95,17 +121,17 @@ def _check_signing_key(settings: Settings) -> None:
             raise CommandError(f"{unusable}; or unset DISCERNUS_SIGNING_KEY", INVALID) from unusable
 
 
-def _models_file(settings: Settings) -> ModelsFile:
+def models_file_of(settings: Settings) -> ModelsFile:
     try:
         return read_models_file(settings.models_path, required=settings.models_file is not None)
     except ModelsFileInvalid as invalid:
         raise CommandError(str(invalid), INVALID) from invalid
 
 
-def _named(definition: Definition, readers: tuple[str, ...]) -> tuple[str, ...]:
+def _named(definition: Definition, others: tuple[str, ...]) -> tuple[str, ...]:
     experiment = definition.experiment
     fallbacks = [model for models in experiment.fallback_models.values() for model in models]
-    return tuple(dict.fromkeys([*experiment.models, *fallbacks, *readers]))
+    return tuple(dict.fromkeys([*experiment.models, *fallbacks, *others]))
 
 
 def _refuse(reasons: list[str]) -> None:

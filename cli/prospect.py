@@ -11,7 +11,7 @@ from cli.exits import COMPLETE, INVALID, PARTIAL, CommandError
 from cli.foreseeing import foresee
 from cli.preparing import prepare_again
 from cli.sessions import session_meant
-from cli.state import asks, changes, explained, stops, tries_parked
+from cli.state import asks, changes, explained, stops, tries_parked, writes
 from discernus.sessions.integrity.manifests import Stage
 from discernus.sessions.opening import HIDDEN, state_of
 from discernus.sessions.owners import Onlooker
@@ -35,7 +35,8 @@ def tell(settings: Settings, name: str, *, stage: Stage | None, as_json: bool) -
     state = state_of(session)
     looked = prospect(session, stage, try_parked=tries_parked(stage, state), asking=asks(stage))
     nobody = any(one.kind == "nobody_to_ask" for one in found)
-    estimate = None if nobody else _estimate(settings, session, looked)
+    writing = writes(settings, session, stage)
+    estimate = None if nobody or not (looked.to_ask or writing) else _estimate(settings, session, looked)
     changed = changes(settings, session)
     stopped = any(stops(one, stage) for one in found)
     code = INVALID if stopped else PARTIAL if any(one.kind in AMISS for one in found) else COMPLETE
@@ -45,9 +46,11 @@ def tell(settings: Settings, name: str, *, stage: Stage | None, as_json: bool) -
     write(f"{session.name}: {state}")
     for line in _done(session, state, stage, looked):
         write(f"  {line}")
+    if writing:
+        write("  to write: prose about the tables, unless there is some about equal ones")
     if estimate is not None:
         write(sentence(estimate))
-    elif not looked.to_ask:
+    elif not looked.to_ask and not writing:
         write("projected cost: nothing: no model need be asked")
     for line in changed:
         write(line)
@@ -57,10 +60,8 @@ def tell(settings: Settings, name: str, *, stage: Stage | None, as_json: bool) -
     return code
 
 
-def _estimate(settings: Settings, session: Session, looked: Prospect) -> Estimate | None:
-    """Return what asking for what is missing will take, None if nothing is. Raise CommandError for who may not be."""
-    if not looked.to_ask:
-        return None
+def _estimate(settings: Settings, session: Session, looked: Prospect) -> Estimate:
+    """Return what asking for what is missing will take. Raise CommandError for who may not be asked."""
     prepared = prepare_again(settings, session)
     return foresee(settings, session.definition, prepared, looked.to_ask).estimate
 
@@ -105,7 +106,7 @@ def _facts(
         "tried_again": looked.tried_again,
         "to_read": looked.to_read,
         "made_anew": list(looked.anew),
-        "projected_usd": usd if looked.to_ask else 0.0,
+        "projected_usd": usd if looked.to_ask or estimate is not None else 0.0,
         "unpriced": list(estimate.unpriced) if estimate is not None else [],
         "changes": list(changed),
         "conflicts": [asdict(one) for one in found],

@@ -1,4 +1,4 @@
-"""The commands about a session's numbers: ``results``, ``calculate``."""
+"""The commands about a session's numbers: ``results``, ``calculate``, ``compare``."""
 
 from __future__ import annotations
 
@@ -42,8 +42,30 @@ starter.py calculate session_20261120_101500
 \b
 This takes the scores as they were read: no model is asked, no answer is
 read again, and no server is needed. What the last seal covers is kept under
-its number. It says which tables came out otherwise than before. Exit code 3
-if the session has gaps.
+its number. It is what `resume SESSION --from calculation` does, but says which
+tables came out otherwise than before, and refuses a session that still has
+something to ask or to read. Exit code 3 if the session has gaps.
+"""
+
+COMPARE = """\
+Set two sessions against each other: what differs, and how far they agree.
+
+\b
+starter.py compare session_20261120_101500 session_20261121_090000
+starter.py compare speeches other_speeches     the newest session of each
+starter.py compare speeches other_speeches --out page.html
+
+\b
+It says what differs between them (framework, prompts, texts, models,
+parameters), then for each dimension and metric, over the texts both have:
+agreement, mean difference, correlation, and where they disagree most. The
+same model and variant are compared with each other; a model without its like
+with each such model of the other session. Nothing is pooled; what is not
+comparable (another scale, another formula) is named, and left out. Exit code
+2 if nothing is comparable.
+
+\b
+No model is asked, and nothing in the sessions is changed.
 """
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -71,3 +93,17 @@ def calculate(session: SessionName, projects_dir: ProjectsDir = None, as_json: J
     from cli.calculating import calculate_again
 
     raise typer.Exit(calculate_again(settings_of(projects_dir=projects_dir), session, as_json=as_json))
+
+
+@app.command(help=COMPARE, short_help="Set two sessions against each other.")
+def compare(
+    first: SessionName,
+    second: SessionName,
+    out: Annotated[Path | None, typer.Option(help="A page to write too: .html, or else Markdown.")] = None,
+    projects_dir: ProjectsDir = None,
+    as_json: Json = False,
+) -> None:
+    """Set two sessions against each other: what differs, and how far they agree."""
+    from cli.comparing import compare as compare_sessions
+
+    raise typer.Exit(compare_sessions(settings_of(projects_dir=projects_dir), first, second, out=out, as_json=as_json))

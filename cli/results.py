@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -56,6 +57,7 @@ def _made(session: Session, form: Form) -> bytes:
     if form == "csv" and session.reached("calculation"):
         return session.store.get(layout.RESULTS)
     records, framework = list(session_records(session)), session.definition.framework
+    validated = session.definition.experiment.human_validation
     metadata_keys, parameter_names = column_names(session)
     columns = results.columns(framework, metadata_keys, parameter_names)
     match form:
@@ -66,12 +68,18 @@ def _made(session: Session, form: Form) -> bytes:
         case "parquet":
             return parquet(columns, records)
         case "dta":
-            return stata(columns, records, session.facts.created_at)
+            return stata(columns, records, _stated_time(session))
         case "r":
             return r_script(framework).encode()
         case "stata":
             return stata_script(framework, [column.name for column in columns]).encode()
         case "latex":
-            return as_latex(main_tables(framework, groups_of(records))).encode()
+            return as_latex(main_tables(framework, groups_of(records)), validated).encode()
         case "html":
-            return as_html(main_tables(framework, groups_of(records))).encode()
+            return as_html(main_tables(framework, groups_of(records)), validated).encode()
+
+
+def _stated_time(session: Session) -> datetime:
+    """Return the time that a Stata file states: the session's, or where that was not recorded, now."""
+    facts = session.facts
+    return datetime.now(UTC) if facts.clock == "time_not_recorded" else facts.created_at

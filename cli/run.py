@@ -7,7 +7,9 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from urllib.parse import quote
 
 from temporalio.client import Client, WorkflowFailureError, WorkflowUpdateFailedError
 from temporalio.service import RPCError, RPCStatusCode
@@ -24,6 +26,7 @@ from cli.remote import is_at_work
 from cli.sessions import refuse_copy
 from cli.signing import sign_seal
 from cli.stopping import listen
+from cli.taking_up import take_up
 from discernus.experiments.definition import Definition
 from discernus.experiments.experiment import OFFLINE_PREFIX
 from discernus.logs import log_to
@@ -31,12 +34,13 @@ from discernus.sessions import layout
 from discernus.sessions.calls import no_room
 from discernus.sessions.opening import HIDDEN, StoreDamaged, store_id
 from discernus.sessions.owners import Lock, Owner, is_held
-from discernus.sessions.progress import ProgressReader
+from discernus.sessions.progress import ProgressReader, Standing
 from discernus.sessions.session import Session
 from discernus.sessions.versions import accept_versions
 from discernus.settings import Settings
 from discernus.stages.checkpoints import unanswered
 from discernus.stages.estimate import Estimate, sentence
+from discernus.stages.interpretation import prose_may_be_had
 from engine import ledgers, models, sessions
 from engine.caller import Caller, CallerFailed, Duty
 from engine.connection import connect
@@ -105,6 +109,8 @@ async def run(settings: Settings, folder: Path, definition: Definition, display:
         done = finished(
             settings, folder, definition, display, overridden=wanted.overridden, on_changes=wanted.on_changes
         )
+        if done is not None and prose_may_be_had(done):
+            return await _ask_for_prose(settings, done, display)
         if done is not None:
             sign_seal(settings, done, display)
             return end(ProgressReader(done).read(), done, display, already=True)
@@ -140,6 +146,13 @@ async def run(settings: Settings, folder: Path, definition: Definition, display:
             prepared = prepare(settings, definition)
         this = _at_work(settings, chosen.session, prepared, display, stop, stack)
         return await (_run_remote(this) if caller is None else _run_embedded(this, caller))
+
+
+async def _ask_for_prose(settings: Settings, session: Session, display: Display) -> int:
+    """Have the tables of a complete session put into words, which could not be had in passing; return the exit code."""
+    display.say("complete but for the interpretation, which could not be had: asking for it once more")
+    taking_up = partial(take_up, session, "synthesis", display, try_parked=False, examined=False)
+    return await go_on(settings, session, prepare_again(settings, session), display, taking_up, afresh=True)
 
 
 async def go_on(
@@ -206,7 +219,7 @@ async def _run_embedded(this: Run, caller: Caller) -> int:
             this.display.say("another process is running this session: watching it; Ctrl-C leaves it running")
             told = True
         if standing.stage == "sealed" or this.stop.is_set():
-            return end(standing, this.session, this.display, left=this.stop.is_set(), goes_on="in the other process")
+            return _end(this, standing, left=this.stop.is_set(), goes_on="in the other process")
         if standing.status == "paused" and not asked:
             asked = await _resume_elsewhere(this)
         await asyncio.sleep(SHOW_S if told else 0)
@@ -214,7 +227,7 @@ async def _run_embedded(this: Run, caller: Caller) -> int:
         if told:
             standing = this.reader.read()
             if standing.stage == "sealed":
-                return end(standing, this.session, this.display)
+                return _end(this, standing)
             this.display.say("the other process is gone: taking over")
         left = await _serve(this, caller)
     except ServerError as failed:
@@ -225,7 +238,12 @@ async def _run_embedded(this: Run, caller: Caller) -> int:
         ) from None
     finally:
         lock.release()
-    return end(this.reader.read(), this.session, this.display, left=left)
+    return _end(this, this.reader.read(), left=left)
+
+
+def _end(this: Run, standing: Standing, *, left: bool = False, goes_on: str = "") -> int:
+    key = this.settings.signing_key
+    return end(standing, this.session, this.display, left=left, goes_on=goes_on, signing_key=key)
 
 
 async def _resume_elsewhere(this: Run) -> bool:
@@ -253,7 +271,7 @@ async def _serve(this: Run, caller: Caller) -> bool:
         crew = Crew(client, this.settings)
         stack.push_async_callback(crew.drain)
         handle = await _start(this, client, queue, concurrency, crew)
-        page = f"{facts.ui_url}/namespaces/default/workflows/{_quoted(handle.id)}/{handle.result_run_id}"
+        page = f"{facts.ui_url}/namespaces/default/workflows/{quote(handle.id, safe='')}/{handle.result_run_id}"
         this.display.say(f"Web UI: {page}/user-metadata")  # the one tab that shows the status in words
         crew.serve_steps(queue)
         duty = Duty(
@@ -343,7 +361,7 @@ async def _run_remote(this: Run) -> int:
             INFRASTRUCTURE,
         ) from None
     left = await _watch(this, client, handle)
-    return end(this.reader.read(), this.session, this.display, left=left, goes_on="at its workers")
+    return _end(this, this.reader.read(), left=left, goes_on="at its workers")
 
 
 async def _watch(this: Run, client: Client, handle: sessions.Handle, embedded: Embedded | None = None) -> bool:
@@ -480,9 +498,3 @@ def _conclude(this: Run, result: asyncio.Task[SealOutcome]) -> None:
             "all answers are kept: run the same command again to go on",
             INFRASTRUCTURE,
         ) from failed
-
-
-def _quoted(workflow_id: str) -> str:
-    from urllib.parse import quote
-
-    return quote(workflow_id, safe="")

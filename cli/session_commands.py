@@ -44,6 +44,7 @@ is kept under the number of the seal that covers it.
 \b
 Models are asked without --from and with --from analysis. The others make do
 with the answers there are: what has none is a gap, until a resume asks.
+`calculate SESSION` does what --from calculation does, and says what changed.
 """
 
 CHECKPOINTS = """\

@@ -10,6 +10,7 @@ from discernus.experiments import freezing
 from discernus.experiments.definition import read_definition
 from discernus.experiments.problems import InvalidDefinition
 from discernus.sessions.integrity.manifests import Stage, stage_of
+from discernus.sessions.opening import state_of
 from discernus.sessions.resuming import Conflict, how_to_extend
 from discernus.sessions.session import Session
 from discernus.sessions.settings_snapshot import (
@@ -21,6 +22,7 @@ from discernus.sessions.settings_snapshot import (
 )
 from discernus.settings import Settings
 from discernus.stages.checkpoints import from_stage_on
+from discernus.stages.interpretation import left_to_write
 
 MOST_NAMED = 8  # conflicts of a kind; the others are counted
 
@@ -54,6 +56,18 @@ def stops(conflict: Conflict, stage: Stage | None) -> bool:
 def asks(stage: Stage | None) -> bool:
     """Return whether models are asked for what is missing; what begins at a later stage makes do with what is there."""
     return stage in (None, "analysis")
+
+
+def writes(settings: Settings, session: Session, stage: Stage | None) -> bool:
+    """Return whether a model may be asked for prose about the tables; one that did not end goes on first."""
+    if not session.facts.synthesis_models or stage == "extraction":
+        return False
+    state = state_of(session)
+    if asks(stage):
+        return stage is not None or state != "complete"
+    if state == "unfinished":
+        return False
+    return stage == "calculation" or bool(left_to_write(session, settings, priced=False).todo)
 
 
 def tries_parked(stage: Stage | None, state: str) -> bool:

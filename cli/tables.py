@@ -22,11 +22,12 @@ FORMATS = ("table", "csv", "json")
 _ADDRESS = re.compile(r"https?://")
 LABELLED = 2  # words of a line that only names a place, "report: /…", and is clearest as it is
 _GLUE = "\x00"  # stands for a space that no line ends at
-# a command with its options, their values and what is plainly no word of a sentence; or a quoted path
+# a command with its options, their values and what is plainly no word of a sentence; what is quoted: a path, a command
 _WHOLE = re.compile(
     r"(?:starter\.py|discernus) (?:(?:answers|models|framework) )?\S+"
     r"(?: (?:--[\w-]+(?: (?:'[^'\n]*'|[^\s'-]\S*))?|'[^'\n]*'|[A-Z]{2,}\b\S*|[^\s']*[\d_/]\S*))*"
     r"|(?<!\w)'[^'\n]*/[^'\n]*'(?!\w)"
+    r"|`[^`\n]+`"
 )
 
 

@@ -51,7 +51,7 @@ def models_of(session: Session) -> tuple[str, ...]:
     """Return every model that the session may call."""
     fallbacks = fallbacks_of(session).values()
     named = [*session.facts.models, *(model for models in fallbacks for model in models), *session.extraction_models]
-    return tuple(dict.fromkeys(named))
+    return tuple(dict.fromkeys([*named, *session.facts.synthesis_models]))
 
 
 def fallbacks_of(session: Session) -> dict[str, tuple[str, ...]]:
@@ -94,6 +94,7 @@ async def start(
             call_timeout_s=max(facts.timeout_s(model) for model in models),
             models=models,
             extraction_models=session.extraction_models,
+            synthesis_models=session.facts.synthesis_models,
             fallbacks=fallbacks_of(session),
             shared_queue=shared_queue(facts.store),
             monitored=monitored(session),

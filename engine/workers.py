@@ -96,7 +96,7 @@ class Crew:
             Worker(
                 self._client,
                 task_queue=name,
-                activities=[calling.analyse, calling.extract_by_model],
+                activities=[calling.analyse, calling.extract_by_model, calling.interpret],
                 max_concurrent_activities=max(concurrency, 1),
                 max_concurrent_activity_task_polls=min(POLLERS, max(concurrency, 1)),
                 build_id=f"discernus-{__version__}",  # by default half a second goes into hashing every module

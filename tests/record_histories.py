@@ -16,15 +16,20 @@ from pathlib import Path
 
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Worker
 
 from activities.border import CallOutcome
 from engine.connection import SEARCH_ATTRIBUTES, connect
 from engine.server import find_binary
-from tests.stub_steps import Handle, Stubs, begin, serving, session_start, until
+from tests.stub_steps import SECOND, WRITER, Handle, Stubs, begin, serving, session_start, until
+from tests.tills import ledger
 from workflows.experiment import ExperimentWorkflow
+from workflows.reservation import ReservationWorkflow
 
 FOLDER = Path(__file__).resolve().parent / "data" / "histories"
+RESERVATION = "reservation"
 PASSING = CallOutcome(status="parked", reason="status 503 (4 attempts)", passing=True)
+FALLS_BACK = CallOutcome(status="parked", reason="it refused the tables", falls_back=True)
 LASTING = CallOutcome(status="parked", reason="there is no such model")
 STOP = CallOutcome(status="stop", reason="model 'openai/scribe' needs OPENAI_API_KEY; set it")
 
@@ -36,6 +41,7 @@ class Course:
     name: str
     stubs: Callable[[], Stubs]
     meddle: Callable[[Handle, Stubs], Awaitable[None]] | None = None
+    writers: tuple[str, ...] = ()
 
 
 async def pause_and_resume(handle: Handle, stubs: Stubs) -> None:
@@ -60,13 +66,21 @@ COURSES = (
     Course("stopped-and-mended", lambda: Stubs(outcomes={2: [STOP]}), mend),
     Course("parked", lambda: Stubs(outcomes={2: [LASTING], 5: [LASTING]})),
     Course("second-pass", lambda: Stubs(outcomes={2: [PASSING], 5: [PASSING, PASSING]})),
+    Course("interpreted", lambda: Stubs(outcomes={7: [PASSING, FALLS_BACK]}), writers=(WRITER, SECOND)),
     Course("asked-again", lambda: Stubs(readings={1: ["ask_again", "ask_again"], 4: ["second_model"]})),
 )
 
 
 async def record(client: Client, course: Course) -> dict[str, str]:
     """Run the course; return the histories of its workflows as JSON, by workflow id."""
-    start = session_start(course.name, analyses=6, batch_size=3, concurrency=2, extraction_models=("openai/reader",))
+    start = session_start(
+        course.name,
+        analyses=6,
+        batch_size=3,
+        concurrency=2,
+        extraction_models=("openai/reader",),
+        synthesis_models=course.writers,
+    )
     stubs = course.stubs()
     stubs.analyses = start.analyses
     async with serving(client, start.queue, stubs):
@@ -76,6 +90,7 @@ async def record(client: Client, course: Course) -> dict[str, str]:
         await handle.result()
     again = ["-again" if course.name == "second-pass" else ""]
     ids = [handle.id, *(f"{handle.id}/batch-{index:03d}{suffix}" for index in (1, 2) for suffix in {"", *again})]
+    ids += [f"{handle.id}/interpretation{suffix}" for suffix in ("", "-again") if course.writers]
     histories = {}
     for workflow_id in ids:
         history = await client.get_workflow_handle(workflow_id).fetch_history()
@@ -83,8 +98,24 @@ async def record(client: Client, course: Course) -> dict[str, str]:
     return histories
 
 
+async def record_reservation(client: Client) -> dict[str, str]:
+    """Hold room for a call outside of any session, let the call end, and return the history by workflow id."""
+    queue = "queue-reservation"
+    async with (
+        ledger(client, 1.0) as till,
+        Worker(client, task_queue=queue, workflows=[ReservationWorkflow], build_id="stubs"),
+    ):
+        handle = await client.start_workflow(
+            ReservationWorkflow.run, args=[till.name, 0.25], id="bench/speeches/reservation", task_queue=queue
+        )
+        assert (await handle.execute_update(ReservationWorkflow.answer)).room_usd == 0.25
+        await handle.signal(ReservationWorkflow.end)
+        await handle.result()
+        return {handle.id: (await handle.fetch_history()).to_json()}
+
+
 async def record_all() -> None:
-    """Write a file for each course: its workflows' histories, by workflow id."""
+    """Write a file for each course, and one for a reservation: their workflows' histories, by workflow id."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     server = await WorkflowEnvironment.start_local(
         dev_server_existing_path=str(find_binary(None)),
@@ -94,11 +125,16 @@ async def record_all() -> None:
     async with server:
         client = await connect(server.client.service_client.config.target_host, server.client.namespace)
         for course in COURSES:
-            histories = await record(client, course)
-            file = FOLDER / f"{course.name}.json"
-            as_data = {workflow_id: json.loads(history) for workflow_id, history in histories.items()}
-            file.write_text(json.dumps(as_data, separators=(",", ":"), sort_keys=True) + "\n")
-            sys.stdout.write(f"{file.name}: {len(histories)} workflows, {file.stat().st_size} bytes\n")
+            write(course.name, await record(client, course))
+        write(RESERVATION, await record_reservation(client))
+
+
+def write(name: str, histories: dict[str, str]) -> None:
+    """Write a file of histories, by workflow id."""
+    file = FOLDER / f"{name}.json"
+    as_data = {workflow_id: json.loads(history) for workflow_id, history in histories.items()}
+    file.write_text(json.dumps(as_data, separators=(",", ":"), sort_keys=True) + "\n")
+    sys.stdout.write(f"{file.name}: {len(histories)} workflows, {file.stat().st_size} bytes\n")
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from tests.fake_vendor import Entry, FakeVendor
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 HIDDEN = ".discernus"
-PATIENCE_S = 60.0  # for anything that is bound to happen; a busy machine may need it
+PATIENCE_S = 120.0  # for anything that is bound to happen; a busy machine may need it
 OURS = ("DISCERNUS_", "LLM_", "OPENAI_", "ANTHROPIC_", "GEMINI_", "GOOGLE_", "OLLAMA_", "TEMPORAL_")
 
 

@@ -23,13 +23,15 @@ from discernus.settings import Settings
 from discernus.stages.analysis import TryAgain, analyse, extract_by_model
 from discernus.stages.calculation import calculate
 from discernus.stages.checkpoints import go_back
+from discernus.stages.interpretation import interpret
 from discernus.stages.reading import read_answer
 from discernus.stages.sealing import seal
 from discernus.stages.synthesis import synthesise
 from tests.stand_ins import Model, answer, failure, opened, question, scores
 
-READER = "openai/reader"
+READER, WRITER = "openai/reader", "openai/writer"
 PROSE = "Of urgency there is 0.7 here, of patience 0.2; common cause I would put at 0.4."
+INTERPRETATION = "Urgency lies between 0.30 and 0.70; 0.73 would be another matter."
 
 
 def new_key(folder: Path, name: str = "signing") -> tuple[Path, Path]:
@@ -43,16 +45,21 @@ def new_key(folder: Path, name: str = "signing") -> tuple[Path, Path]:
 
 def answered(folder: Path) -> Session:
     """Return a session at work, all that it was to ask answered, failed or given up."""
-    session = opened(folder, documents=4, extraction_model=READER)
+    session = opened(folder, synthesis_models=(WRITER,), documents=4, extraction_model=READER)
     write_snapshot(session.store, take_snapshot(Settings(projects_dir=folder / "projects")))
     asyncio.run(_ask(session, folder / "projects/.discernus/owners"))
     return session
 
 
 def sealed(folder: Path, signing_key: Path | None = None) -> Session:
-    """Return a session sealed twice: 1 was read, 2 failed before, 3 was read by a second model, 4 is parked."""
+    """Return a session sealed twice: 1 was read, 2 failed before, 3 was read by a second model, 4 is parked.
+
+    A model put its tables into words.
+    """
     session = answered(folder)
     _leave_behind(session)
+    calculate(session)
+    asyncio.run(_interpret(session, folder / "projects/.discernus/owners"))
     close(session, signing_key)
     go_back(session, "synthesis")
     close(session, signing_key)
@@ -84,6 +91,12 @@ async def _ask(session: Session, owners: Path) -> None:
         session.archive.claim(Call(4, ask=1), question(), "k", dead)
     for number in (1, 2, 3):
         read_answer(session, number, 0, final=True)
+
+
+async def _interpret(session: Session, owners: Path) -> None:
+    with Owner(owners) as owner:
+        calls = Calls(owner, Model(INTERPRETATION), minimum_free_bytes=0)
+        await interpret(session, calls, Settings(), session.facts.analyses + 1, 0)
 
 
 def _leave_behind(session: Session) -> None:

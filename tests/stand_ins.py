@@ -17,12 +17,20 @@ from discernus.sessions.opening import open_session
 from discernus.sessions.session import Session
 
 
-def opened(tmp_path: Path, **experiment: Any) -> Session:
+def opened(tmp_path: Path, *, synthesis_models: tuple[str, ...] = (), **experiment: Any) -> Session:
     """Return a session, just opened, of a small made experiment: two documents, once each unless told otherwise."""
     projects = tmp_path / "projects"
     folder = make_experiment(projects, **{"documents": 2, "runs": 1, "words": 40, **experiment})
     definition = read_definition(folder)
-    return open_session(projects, folder, definition, concurrency=4, call_timeout_s=60, mirror=None)
+    return open_session(
+        projects,
+        folder,
+        definition,
+        concurrency=4,
+        call_timeout_s=60,
+        mirror=None,
+        synthesis_models=synthesis_models,
+    )
 
 
 def question(text: str = "BEGIN T\nNobody wrote this.\nEND T", *, timeout_s: float = 300.0) -> ModelRequest:

@@ -22,6 +22,7 @@ from activities.border import (
     CALCULATE,
     EXTRACT,
     EXTRACT_BY_MODEL,
+    INTERPRET,
     NOTE_SHARES,
     NOTE_STATUS,
     PREFLIGHT,
@@ -50,7 +51,7 @@ from engine.workers import queue_of_model
 from workflows import WORKFLOWS
 from workflows.experiment import ExperimentWorkflow
 
-MODEL, READER, SECOND = "openai/scribe", "openai/reader", "openai/second"
+MODEL, READER, SECOND, WRITER = "openai/scribe", "openai/reader", "openai/second", "openai/writer"
 DIMENSIONS = 10
 COST_USD = 0.01
 NAMES = (f"session_{number:03d}" for number in itertools.count(1))
@@ -83,6 +84,7 @@ class Stubs:
     analyses: int = 0
     worst_usd: float = 0.0  # what a call may cost at worst
     shares: list[ShareNote] = field(default_factory=list)
+    is_written: bool = False  # the prose about the tables
 
     def __post_init__(self) -> None:
         self.gate.set()
@@ -99,6 +101,8 @@ class Stubs:
 
     @activity.defn(name=READ_PLAN)
     async def read_plan(self, request: PlanRequest) -> PlanPage:
+        if request.first > self.analyses:
+            return self._prose_left()
         numbers = range(request.first, request.last + 1)
         held = {
             n: parked
@@ -121,6 +125,13 @@ class Stubs:
             unpriced=0,
         )
 
+    def _prose_left(self) -> PlanPage:
+        """Return the one call behind the plan."""
+        number = self.analyses + 1
+        todo = (Planned(number=number, model=WRITER, label="tables", worst_usd=self.worst_usd),)
+        left = () if self.is_written else todo
+        return PlanPage(todo=left, done=1 - len(left), parked=0, parked_passing=0, cost_usd=0.0, unpriced=0)
+
     @activity.defn(name=ANALYSE)
     async def analyse(self, order: CallOrder) -> CallOutcome:
         outcome = await self._call(ANALYSE, order, self.outcomes)
@@ -133,6 +144,10 @@ class Stubs:
     @activity.defn(name=EXTRACT_BY_MODEL)
     async def extract_by_model(self, order: CallOrder) -> CallOutcome:
         return await self._call(EXTRACT_BY_MODEL, order, self.second_outcomes)
+
+    @activity.defn(name=INTERPRET)
+    async def interpret(self, order: CallOrder) -> CallOutcome:
+        return await self._call(INTERPRET, order, self.outcomes)
 
     async def _call(self, name: str, order: CallOrder, outcomes: dict[int, list[CallOutcome]]) -> CallOutcome:
         self.calls.append((name, order))
@@ -158,7 +173,9 @@ class Stubs:
     def _read(self, number: int, *, final: bool) -> ExtractOutcome:
         told = self.readings.get(number)
         next_: Any = told.pop(0) if told and not final else "done"
-        if next_ == "done":
+        if number > self.analyses:
+            self.is_written = next_ == "done"
+        elif next_ == "done":
             self.done.add(number)
         self.events.append(f"read {number}")
         scores = tuple(((number * 7 + place * 13) % 97) / 97 for place in range(DIMENSIONS))
@@ -215,9 +232,9 @@ async def serving(
         *(stubs.preflight, stubs.read_plan, stubs.extract, stubs.project),
         *(stubs.calculate, stubs.synthesise, stubs.seal, stubs.note_status, stubs.note_shares),
     ]
-    calls = [stubs.analyse, stubs.extract_by_model]
+    calls = [stubs.analyse, stubs.extract_by_model, stubs.interpret]
     workers = deque([Worker(client, task_queue=queue, workflows=workflows, activities=steps, build_id="stubs", **own)])
-    for model in (MODEL, READER, SECOND):
+    for model in (MODEL, READER, SECOND, WRITER):
         name = queue_of_model(queue, model)
         many = MOST_CALLS
         workers.append(

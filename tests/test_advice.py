@@ -84,7 +84,7 @@ def test_shares_of_a_cost_that_is_not_known_in_all_are_said_to_be_that_and_never
 
 
 def test_fewer_runs_are_said_to_save_nothing_where_the_cost_is_not_known() -> None:
-    found = Consistency(alpha=0.97, dimension="fear", dimensions=10, runs=6, documents=8)
+    found = Consistency(alpha=0.97, low=0.95, dimension="fear", dimensions=10, runs=6, documents=8)
     dear, cheap = costs(PRO, "analysis", 0.998), costs(FLASH, "analysis", None, unpriced=10)
     assert [said for said in advise(facts(dear, cheap, consistency=found)) if "runs" in said] == []
 
@@ -182,8 +182,9 @@ def test_cheap_second_readings_are_not_worth_a_word() -> None:
     assert not [said for said in found if "read by" in said]
 
 
-def runs(alpha: float, number: int = 6) -> list[str]:
-    found = Consistency(alpha=alpha, dimension="fear", dimensions=10, runs=number, documents=8)
+def runs(low: float, number: int = 6, documents: int = 8) -> list[str]:
+    alpha = max(0.98, low)
+    found = Consistency(alpha=alpha, low=low, dimension="fear", dimensions=10, runs=number, documents=documents)
     return [said for said in advise(facts(costs(PRO, "analysis", 0.9), consistency=found)) if "runs" in said]
 
 
@@ -192,10 +193,17 @@ def test_more_consistency_than_is_needed_means_fewer_runs_next_time() -> None:
     one_run = 0.97 / (6 - 5 * 0.97)
     assert 2 * one_run / (1 + one_run) > 0.9
     assert said == (
-        "Over 6 runs, fear, the least consistent dimension of 10, reached an alpha of 0.97. With texts like these 8, "
-        "2 runs would be expected to reach 0.92 (Spearman-Brown), and would save 66 % of such a cost in the next study."
+        "Over 6 runs, fear, the least consistent dimension of 10, reached an alpha of 0.98, 0.97 at the lower bound of "
+        "its 95 % interval. With texts like these 8, 2 runs would be expected to reach 0.94, 0.92 at the lower bound "
+        "(Spearman-Brown), and would save 66 % of such a cost in the next study. Fewer than 20 documents say little of "
+        "others."
     )
-    assert "3 runs would be expected to reach 0.90" in runs(0.95)[0]
+    assert "3 runs would be expected to reach 0.96, 0.90 at the lower bound" in runs(0.95)[0]
+    assert runs(0.97, documents=20)[0].endswith("in the next study.")
+
+
+def test_a_point_above_the_threshold_saves_no_runs_while_its_interval_reaches_below() -> None:
+    assert runs(0.89) == []
 
 
 @pytest.mark.parametrize("alpha", [0.89, 0.901, -0.2])
@@ -223,7 +231,7 @@ def read(session: Session, tmp_path: Path, values: dict[int, float]) -> None:
 def test_the_facts_are_those_of_the_session(tmp_path: Path) -> None:
     session = opened(tmp_path, documents=3, runs=3)
     documents = {document.id: place for place, document in enumerate(session.definition.documents, start=1)}
-    read(session, tmp_path, {one.number: documents[one.document] / 4 + one.run / 50 for one in session.plan})
+    read(session, tmp_path, {one.number: documents[one.document] / 4 + one.number % 2 / 50 for one in session.plan})
     price = ModelRules(price=Price(input_usd=1e-6, output_usd=2e-6, cached_input_usd=1e-7))
     models = ModelsFile(models={"openai/scribe": price})
     calls = session_costs(session, models, onlooker(tmp_path))
@@ -232,7 +240,7 @@ def test_the_facts_are_those_of_the_session(tmp_path: Path) -> None:
     assert isinstance(found.models["openai/scribe"], ModelFacts)
     assert found.consistency is not None
     assert (found.consistency.runs, found.consistency.documents, found.consistency.dimensions) == (3, 3, 10)
-    assert found.consistency.alpha > 0.99
+    assert 0.9 < found.consistency.low < found.consistency.alpha
     assert (
         found.shared_tokens > 0.8 * found.prompt_tokens
     )  # the framework opens every prompt, and these texts are short

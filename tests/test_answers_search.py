@@ -18,6 +18,7 @@ from cli.answers import search as search_command
 from cli.exits import INVALID, CommandError
 from discernus.llm.calls import ModelRequest
 from discernus.llm.errors import CallFailed
+from discernus.sessions import layout
 from discernus.sessions.conversations import asked_again_folder, calls_of
 from discernus.sessions.integrity.redaction import Redaction, record_redaction
 from discernus.sessions.layout import Call
@@ -273,7 +274,8 @@ async def test_what_somebody_else_put_into_the_archive_does_no_harm(tmp_path: Pa
 async def test_what_was_asked_again_is_found(tmp_path: Path) -> None:
     session = (await answered(tmp_path, saying("calm"))).session
     again = asked_again_folder(session.folder) / "001_1"
-    for name in (Call(1).response, Call(1).metadata):
+    shared = (f"{layout.ARCHIVE}/{name}" for name in session.store.names(layout.ARCHIVE) if name.startswith("shared_"))
+    for name in (Call(1).response, Call(1).metadata, *shared):
         (again / name).parent.mkdir(parents=True, exist_ok=True)
         (again / name).write_bytes(session.store.get(name))
     hits = [hit for hit in find(session, "calm").hits if hit.status == "asked_again"]

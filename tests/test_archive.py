@@ -20,6 +20,7 @@ from discernus.sessions.archive import Archive, ArchiveDamaged, Intent, UnderWay
 from discernus.sessions.layout import Call
 from discernus.sessions.owners import HOST, Owner
 from discernus.sessions.progress import ProgressReader
+from discernus.sessions.questions import read_question
 from discernus.sessions.session import Session
 from discernus.sessions.store import LocalStore
 from discernus.stages.records import all_calls
@@ -120,7 +121,7 @@ def test_half_a_character_in_an_answer_does_not_lose_the_answer(archive: Archive
 def test_the_question_is_kept_with_its_texts_once_however_many_calls_share_them(archive: Archive, owner: Owner) -> None:
     archived(archive, owner, Call(1), "one")
     archived(archive, owner, Call(2), "two")
-    asked = json.loads(archive.store.get(Call(2).request))
+    asked = read_question(archive.store, Call(2).request)
     texts = [archive.store.get(layout.message(message["content_sha256"])).decode() for message in asked["messages"]]
     assert texts == [message.content for message in question().messages]
     assert asked["parameters"] == {"seed": 7}
@@ -377,7 +378,7 @@ def paid_failure(**changes: Any) -> CallFailed:
 def test_a_failed_calls_question_and_reply_can_be_put_together_again_from_disk(archive: Archive, owner: Owner) -> None:
     failed = paid_failure()
     archive.record_failure(CALL, claim(archive, owner), question(), failed)
-    asked = json.loads(archive.store.get(CALL.request))
+    asked = read_question(archive.store, CALL.request)
     texts = [archive.store.get(layout.message(message["content_sha256"])).decode() for message in asked["messages"]]
     assert texts == [message.content for message in question().messages]
     assert (asked["model"], asked["parameters"], asked["as_sent"]) == (
@@ -412,7 +413,7 @@ def test_after_a_failure_the_request_on_record_is_the_one_that_was_answered(
     found = archive.look_up(CALL, KEY)
     assert found is not None
     assert found[1] == "the answer"
-    assert json.loads(archive.store.get(CALL.request))["as_sent"] == sent
+    assert read_question(archive.store, CALL.request)["as_sent"] == sent
     assert archive.failures(CALL)[0]["request_as_sent"] == paid_failure().request_as_sent
 
 
@@ -443,8 +444,7 @@ def test_marks_and_a_substitution_are_on_record_and_older_records_have_neither(a
     found = archive.look_up(CALL, KEY)
     assert found is not None
     assert (found[0].substituted, found[0].marks) == (True, ("active_content",))
-    older = json.loads(archive.store.get(CALL.metadata))
-    del older["substituted"], older["marks"]
+    older = found[0].model_dump(mode="json", exclude={"substituted", "marks", "shared_sha256", "response_values"})
     archive.store.put(CALL.metadata, json.dumps(older).encode())
     found = archive.look_up(CALL, KEY)
     assert found is not None
@@ -497,3 +497,33 @@ def test_progress_is_read_over_metadata_that_cannot_be(tmp_path: Path, owner: Ow
     session.store.put(Call(1).metadata, b"{")
     standing = ProgressReader(session, owner).read()
     assert (standing.calls, standing.cost_usd, standing.unpriced) == (2, 0.01, 1)
+
+
+BODY = {"id": "cmpl-7", "usage": {"total_tokens": 120, "audio": None}, "choices": [{"index": 0, "stop": True}]}
+
+
+@pytest.mark.parametrize(
+    "body", [BODY, {**BODY, "thinking": "Nobody wrote this."}, {"": "x1"}, [1, 2.5], "cmpl-7", None]
+)
+def test_what_many_calls_share_is_kept_once_and_nothing_of_it_is_lost(
+    archive: Archive, owner: Owner, body: object
+) -> None:
+    told = {"requested_model": "openai/scribe", "response_id": "cmpl-7", "endpoint": "host/v1", "proxy": None}
+    raw = None if body is None else json.dumps(body)
+    for number in (1, 2):
+        call = Call(number)
+        given = answer("said", response_as_received=raw, model_forensics=told, marks=("oversized",))
+        record = archive.commit(call, claim(archive, owner, call), question(), given)
+        found = Archive(archive.store).look_up(call, KEY)
+        assert found is not None
+        assert found[0] == record
+    shared = [name for name in archive.store.names(layout.ARCHIVE) if name.startswith("shared_")]
+    assert len(shared) == 2, "a question, and what both answers have in common"
+
+
+def test_an_answer_whose_shared_part_is_gone_is_damaged_and_not_asked_again(archive: Archive, owner: Owner) -> None:
+    archived(archive, owner, CALL, "said")
+    key = json.loads(archive.store.get(CALL.metadata))["shared_sha256"]
+    archive.store.remove(layout.shared(key))
+    with pytest.raises(ArchiveDamaged):
+        Archive(archive.store).look_up(CALL, KEY)

@@ -17,11 +17,12 @@ from typer.testing import CliRunner
 
 from benchmarks.make_experiment import make_experiment
 from discernus.audit.audit import CHECKS, audit
-from discernus.audit.blindness import clues, is_telling
 from discernus.audit.verdicts import Check
+from discernus.experiments.clues import clues
 from discernus.experiments.corpus import Document
 from discernus.experiments.definition import read_definition
 from discernus.experiments.freezing import taken_out
+from discernus.experiments.telling import is_telling
 from discernus.sessions import layout
 from discernus.sessions.calls import Calls
 from discernus.sessions.opening import open_session

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -16,7 +17,9 @@ import pytest
 from temporalio.client import Client
 from typer.testing import CliRunner
 
+from discernus.audit import projections
 from discernus.sessions import layout
+from discernus.sessions.call_log import read_call_log
 from discernus.sessions.chronologs.chronolog import gather, read_events
 from discernus.sessions.chronologs.project_chronolog import note_project, project_chronolog
 from discernus.sessions.integrity.examination import examine
@@ -24,6 +27,7 @@ from discernus.sessions.layout import Call
 from discernus.sessions.opening import store_id
 from discernus.sessions.owners import HOST, Lock, Owner
 from discernus.sessions.session import Session
+from discernus.stages.projection import tables_of
 from discernus.stages.reading import read_answer
 from engine.condition import troubles
 from engine.sessions import own_queue
@@ -54,8 +58,8 @@ def of_kind(told: dict[str, Any], kind: str) -> list[dict[str, Any]]:
     return [one for one in told["findings"] if one["kind"] == kind]
 
 
-def healthy(folder: Path, *, sealed: bool) -> Session:
-    """Return a session of two documents, both read, all tables written; nothing is wrong with it."""
+def made(folder: Path, *, sealed: bool) -> None:
+    """Make a session of two documents, both read, all tables written; nothing is wrong with it."""
     session = opened(folder, models=["offline/lexicon"])
     with Owner(folder / "projects/.discernus/owners") as owner:
         for number in (1, 2):
@@ -65,9 +69,32 @@ def healthy(folder: Path, *, sealed: bool) -> Session:
     close(session)
     if not sealed:
         session.note_status("running", "")
-        session.chronolog.flush()
+    session.chronolog.flush()
+    if not sealed:
         gather(session.folder)
-    return session
+
+
+@pytest.fixture(scope="module")
+def templates(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Path]:
+    """Return folders with a healthy session: one that is sealed, and one that is not."""
+    folders = {sealed: tmp_path_factory.mktemp("made") for sealed in (True, False)}
+    for sealed, folder in folders.items():
+        made(folder, sealed=sealed)
+    return folders
+
+
+Healthy = Callable[..., Session]
+
+
+@pytest.fixture
+def healthy(templates: dict[bool, Path], tmp_path: Path) -> Healthy:
+    """Return what gives a copy of a healthy session in a store of its own, ``sealed`` or not."""
+
+    def copied(*, sealed: bool) -> Session:
+        shutil.copytree(templates[sealed], tmp_path, dirs_exist_ok=True)
+        return Session(next(tmp_path.glob("projects/*/experiments/*/sessions/session_*")))
+
+    return copied
 
 
 def left_behind(folder: Path, data: bytes) -> Path:
@@ -79,13 +106,15 @@ def left_behind(folder: Path, data: bytes) -> Path:
 
 
 @pytest.mark.parametrize("sealed", [True, False])
-def test_a_healthy_session_is_found_healthy(tmp_path: Path, sealed: bool) -> None:
-    told = examined(healthy(tmp_path, sealed=sealed), code=0)
+def test_a_healthy_session_is_found_healthy(healthy: Healthy, sealed: bool) -> None:
+    told = examined(healthy(sealed=sealed), code=0)
     assert (told["healthy"], told["findings"], told["server"]) == (True, [], None)
 
 
-def test_a_session_that_nobody_works_on_is_said_to_stand_still_and_how_it_goes_on(tmp_path: Path) -> None:
-    session = healthy(tmp_path, sealed=False)
+def test_a_session_that_nobody_works_on_is_said_to_stand_still_and_how_it_goes_on(
+    healthy: Healthy, tmp_path: Path
+) -> None:
+    session = healthy(sealed=False)
     session.note_status("paused", "the key was refused")
     told = json.loads(spoken("doctor", session.folder.name, "--json", projects=tmp_path / "projects", code=0))
     (found,) = of_kind(told, "unfinished")
@@ -93,8 +122,8 @@ def test_a_session_that_nobody_works_on_is_said_to_stand_still_and_how_it_goes_o
     assert f"resume {session.folder.name}" in found["cure"]
 
 
-def test_nothing_is_written_unless_repair_is_asked_for(tmp_path: Path) -> None:
-    session = healthy(tmp_path, sealed=False)
+def test_nothing_is_written_unless_repair_is_asked_for(healthy: Healthy, tmp_path: Path) -> None:
+    session = healthy(sealed=False)
     left_behind(session.folder / layout.ARCHIVE, b"half an ans")
     (session.folder / layout.RESULTS).write_text("nonsense\n")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
@@ -102,8 +131,8 @@ def test_nothing_is_written_unless_repair_is_asked_for(tmp_path: Path) -> None:
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
-def test_a_torn_line_is_set_aside_and_an_event_tells_of_it(tmp_path: Path) -> None:
-    session = healthy(tmp_path, sealed=False)
+def test_a_torn_line_is_set_aside_and_an_event_tells_of_it(healthy: Healthy) -> None:
+    session = healthy(sealed=False)
     path = session.folder / layout.CHRONOLOG
     path.write_bytes(path.read_bytes() + b'{"sequence":99,"at":"2026-')
     assert of_kind(examined(session, code=3), "torn line")[0]["repairable"]
@@ -114,8 +143,8 @@ def test_a_torn_line_is_set_aside_and_an_event_tells_of_it(tmp_path: Path) -> No
     assert (session.folder / str(event.facts["kept"])).read_bytes() == b'{"sequence":99,"at":"2026-'
 
 
-def test_a_line_that_the_seal_covers_is_not_cut_off(tmp_path: Path) -> None:
-    session = healthy(tmp_path, sealed=True)
+def test_a_line_that_the_seal_covers_is_not_cut_off(healthy: Healthy) -> None:
+    session = healthy(sealed=True)
     path = session.folder / layout.CHRONOLOG
     whole = path.read_bytes()
     path.write_bytes(whole[:100])
@@ -146,8 +175,8 @@ def test_an_answer_whose_writer_died_before_it_had_its_name_gets_it(tmp_path: Pa
     assert examine(session.folder).findings == ()
 
 
-def test_a_file_without_a_name_is_set_aside_unless_its_bytes_are_elsewhere(tmp_path: Path) -> None:
-    session = healthy(tmp_path, sealed=False)
+def test_a_file_without_a_name_is_set_aside_unless_its_bytes_are_elsewhere(healthy: Healthy) -> None:
+    session = healthy(sealed=False)
     copy = left_behind(session.folder / layout.ARCHIVE, (session.folder / Call(1).response).read_bytes())
     other = left_behind(session.folder / layout.EXTRACTED, b"words that are nowhere else")
     examined(session, "--repair", code=0)
@@ -157,16 +186,16 @@ def test_a_file_without_a_name_is_set_aside_unless_its_bytes_are_elsewhere(tmp_p
     assert kept == [b"words that are nowhere else"]
 
 
-def test_what_is_being_written_at_this_moment_is_left_alone(tmp_path: Path) -> None:
-    session = healthy(tmp_path, sealed=False)
+def test_what_is_being_written_at_this_moment_is_left_alone(healthy: Healthy) -> None:
+    session = healthy(sealed=False)
     path = session.folder / layout.ARCHIVE / ".tmp-fresh"
     path.write_bytes(b"an answer on its way")
     assert examined(session, "--repair", code=0)["findings"] == []
     assert path.exists()
 
 
-def test_a_session_that_somebody_works_on_is_not_touched(tmp_path: Path) -> None:
-    session = healthy(tmp_path, sealed=False)
+def test_a_session_that_somebody_works_on_is_not_touched(healthy: Healthy) -> None:
+    session = healthy(sealed=False)
     path = left_behind(session.folder / layout.ARCHIVE, b"")
     with Lock(session.folder / layout.OWNER_LOCK):
         told = examined(session, "--repair", code=0)
@@ -176,9 +205,8 @@ def test_a_session_that_somebody_works_on_is_not_touched(tmp_path: Path) -> None
 
 def test_an_intent_whose_answer_is_there_goes_and_one_in_doubt_stays(tmp_path: Path) -> None:
     session = answered(tmp_path)
-    settled = next(session.folder.glob("llm_archive/metadata_001.json"))
-    record = json.loads(settled.read_bytes())
-    known = {name: record[name] for name in ("call", "attempt", "owner", "content_key")}
+    record = session.archive.record(Call(1).metadata)
+    known = record.model_dump(include={"call", "attempt", "owner", "content_key"})
     now = datetime.now(UTC).isoformat()
     left = {**known, "model": "openai/scribe", "sent_at": now, "deadline": now}
     (session.folder / Call(1).intent(1)).write_text(json.dumps(left))
@@ -208,9 +236,9 @@ def mirrored(folder: Path, session: Session) -> Path:
 @pytest.mark.parametrize("sealed", [True, False])
 @pytest.mark.parametrize("damage", ["altered", "gone"])
 def test_a_damaged_answer_comes_back_from_the_mirror_as_it_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sealed: bool, damage: str
+    healthy: Healthy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sealed: bool, damage: str
 ) -> None:
-    session = healthy(tmp_path, sealed=sealed)
+    session = healthy(sealed=sealed)
     response = session.folder / Call(1).response
     words = response.read_bytes()
     if damage == "gone":
@@ -225,8 +253,8 @@ def test_a_damaged_answer_comes_back_from_the_mirror_as_it_was(
     assert examine(session.folder).findings == ()
 
 
-def test_no_table_is_made_of_answers_that_are_damaged(tmp_path: Path) -> None:
-    session = healthy(tmp_path, sealed=False)
+def test_no_table_is_made_of_answers_that_are_damaged(healthy: Healthy) -> None:
+    session = healthy(sealed=False)
     results = (session.folder / layout.RESULTS).read_bytes()
     (session.folder / Call(1).response).unlink()
     examined(session, "--repair", code=3)
@@ -234,8 +262,8 @@ def test_no_table_is_made_of_answers_that_are_damaged(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sealed", [True, False])
-def test_a_torn_status_is_written_anew_as_the_chronolog_tells_it(tmp_path: Path, sealed: bool) -> None:
-    session = healthy(tmp_path, sealed=sealed)
+def test_a_torn_status_is_written_anew_as_the_chronolog_tells_it(healthy: Healthy, sealed: bool) -> None:
+    session = healthy(sealed=sealed)
     before = session.noted_status()
     (session.folder / layout.STATUS).write_bytes(b'{"status": "comp')
     assert of_kind(examined(session, code=3), "torn file")[0]["place"] == layout.STATUS
@@ -244,8 +272,8 @@ def test_a_torn_status_is_written_anew_as_the_chronolog_tells_it(tmp_path: Path,
     assert examine(session.folder).findings == ()
 
 
-def test_torn_scores_are_set_aside_and_read_again_and_no_table_loses_its_numbers(tmp_path: Path) -> None:
-    session = healthy(tmp_path, sealed=False)
+def test_torn_scores_are_set_aside_and_read_again_and_no_table_loses_its_numbers(healthy: Healthy) -> None:
+    session = healthy(sealed=False)
     results = (session.folder / layout.RESULTS).read_bytes()
     (session.folder / layout.extracted(1)).write_bytes(b'{"format": 1, "num')
     (session.folder / layout.LIMITS).write_bytes(b"[")
@@ -256,15 +284,17 @@ def test_torn_scores_are_set_aside_and_read_again_and_no_table_loses_its_numbers
     assert examined(session, code=0)["findings"] == []
 
 
-def test_torn_scores_of_a_sealed_session_are_named_and_left(tmp_path: Path) -> None:
-    session = healthy(tmp_path, sealed=True)
+def test_torn_scores_of_a_sealed_session_are_named_and_left(healthy: Healthy) -> None:
+    session = healthy(sealed=True)
     (session.folder / layout.extracted(1)).write_bytes(b'{"format": 1, "num')
     told = examined(session, "--repair", code=3)
     assert [(one["place"], one["repairable"]) for one in of_kind(told, "torn file")] == [(layout.extracted(1), False)]
 
 
-def test_a_mirror_that_has_other_words_repairs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    session = healthy(tmp_path, sealed=False)
+def test_a_mirror_that_has_other_words_repairs_nothing(
+    healthy: Healthy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = healthy(sealed=False)
     mirror = mirrored(tmp_path, session)
     next(mirror.rglob("response_001.txt")).write_bytes(b"other words")
     (session.folder / Call(1).response).write_bytes(b"another answer")
@@ -276,8 +306,8 @@ def test_a_mirror_that_has_other_words_repairs_nothing(tmp_path: Path, monkeypat
 
 @pytest.mark.parametrize("name", [layout.RESULTS, layout.DICTIONARY, layout.CALL_LOG, layout.EXTRACTION_LOG])
 @pytest.mark.parametrize("sealed", [True, False])
-def test_a_table_that_does_not_say_what_it_projects_is_written_anew(tmp_path: Path, name: str, sealed: bool) -> None:
-    session = healthy(tmp_path, sealed=sealed)
+def test_a_table_that_does_not_say_what_it_projects_is_written_anew(healthy: Healthy, name: str, sealed: bool) -> None:
+    session = healthy(sealed=sealed)
     path = session.folder / name
     before = sha256(path.read_bytes()).hexdigest()
     path.write_bytes(path.read_bytes()[:-20])
@@ -287,8 +317,29 @@ def test_a_table_that_does_not_say_what_it_projects_is_written_anew(tmp_path: Pa
     assert sha256(path.read_bytes()).hexdigest() == before
 
 
-def test_a_sealed_session_is_never_changed_into_something_else_than_was_sealed(tmp_path: Path) -> None:
-    session = healthy(tmp_path, sealed=True)
+def test_a_table_of_calls_in_the_form_of_early_versions_says_what_it_should(healthy: Healthy) -> None:
+    session = healthy(sealed=False)
+    path = session.folder / layout.CALL_LOG
+    calls = read_call_log(path.read_bytes())
+    assert [one["call"] for one in calls] == ["001", "002"]
+    path.write_text("".join(f"{json.dumps(one)}\n" for one in calls))
+    assert examined(session, code=0)["findings"] == []
+    path.write_text("".join(f"{json.dumps({**one, 'attempt': 7})}\n" for one in calls))
+    assert [one["place"] for one in examined(session, code=3)["findings"]] == [layout.CALL_LOG]
+
+
+def test_a_table_that_a_later_version_writes_is_not_missing_where_the_seal_knows_none(
+    healthy: Healthy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = healthy(sealed=True)
+    monkeypatch.setattr(
+        projections, "tables_of", lambda *known: {**tables_of(*known), "deliverables/of_tomorrow.csv": b"a,b\n"}
+    )
+    assert examined(session, code=0)["findings"] == []
+
+
+def test_a_sealed_session_is_never_changed_into_something_else_than_was_sealed(healthy: Healthy) -> None:
+    session = healthy(sealed=True)
     extracted = session.folder / layout.extracted(1)
     extracted.write_text(extracted.read_text().replace("0.25", "0.99"))
     results = (session.folder / layout.RESULTS).read_bytes()
@@ -316,8 +367,8 @@ def test_a_session_of_a_later_version_is_named_and_not_read(tmp_path: Path) -> N
     assert "99" in found["what"]
 
 
-def test_the_store_is_looked_at_as_a_whole(tmp_path: Path) -> None:
-    session = healthy(tmp_path, sealed=True)
+def test_the_store_is_looked_at_as_a_whole(healthy: Healthy, tmp_path: Path) -> None:
+    session = healthy(sealed=True)
     projects = tmp_path / "projects"
     hidden = projects / ".discernus"
     dead, alive = hidden / f"owners/{HOST}-1-dead.lock", hidden / f"owners/{HOST}-2-alive.lock"
@@ -350,30 +401,32 @@ def test_the_store_is_looked_at_as_a_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("said", "kind"), [("nonsense", "store"), ('{"format": 9, "store": "a"}', "store"), ('{"format": 1}', "store")]
 )
-def test_a_store_of_another_version_or_without_its_id_is_named(tmp_path: Path, said: str, kind: str) -> None:
-    healthy(tmp_path, sealed=True)
+def test_a_store_of_another_version_or_without_its_id_is_named(
+    healthy: Healthy, tmp_path: Path, said: str, kind: str
+) -> None:
+    healthy(sealed=True)
     (tmp_path / "projects/.discernus/store.json").write_text(said)
     told = json.loads(spoken("doctor", "--json", projects=tmp_path / "projects", code=3))
     assert [one["kind"] for one in told["findings"]] == [kind]
 
 
-def test_a_state_folder_of_another_machine_is_named(tmp_path: Path) -> None:
-    healthy(tmp_path, sealed=True)
+def test_a_state_folder_of_another_machine_is_named(healthy: Healthy, tmp_path: Path) -> None:
+    healthy(sealed=True)
     facts = {"host": "elsewhere", "pid": 1, "port": 1, "ui_port": 2, "started_at": datetime.now(UTC).isoformat()}
     (tmp_path / "projects/.discernus/server.json").write_text(json.dumps(facts))
     told = json.loads(spoken("doctor", "--json", projects=tmp_path / "projects", code=3))
     assert "elsewhere" in of_kind(told, "state folder")[0]["what"]
 
 
-def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    healthy(tmp_path, sealed=True)
+def test_a_full_disk_is_named(healthy: Healthy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    healthy(sealed=True)
     monkeypatch.setenv("DISCERNUS_MINIMUM_FREE_MB", "1000000000")
     told = json.loads(spoken("doctor", "--json", projects=tmp_path / "projects", code=3))
     assert [one["kind"] for one in told["findings"]] == ["disk"]
 
 
-def test_a_server_that_is_configured_and_does_not_answer_is_named(tmp_path: Path) -> None:
-    session = healthy(tmp_path, sealed=True)
+def test_a_server_that_is_configured_and_does_not_answer_is_named(healthy: Healthy) -> None:
+    session = healthy(sealed=True)
     (found,) = examined(session, "--temporal", "127.0.0.1:9", code=3)["findings"]
     assert (found["kind"], found["place"]) == ("server", "127.0.0.1:9")
 

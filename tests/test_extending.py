@@ -12,6 +12,7 @@ import pytest
 from benchmarks.make_experiment import make_experiment
 from discernus.experiments.definition import read_definition
 from discernus.sessions import layout
+from discernus.sessions.call_log import read_call_log
 from discernus.sessions.calls import Calls
 from discernus.sessions.costs import add_up, paid_calls
 from discernus.sessions.extending import answered_calls, take_over
@@ -19,6 +20,7 @@ from discernus.sessions.integrity.verification import verify
 from discernus.sessions.layout import Call
 from discernus.sessions.opening import open_session, sessions_in
 from discernus.sessions.owners import Owner
+from discernus.sessions.questions import read_question
 from discernus.sessions.session import Session
 from discernus.settings import Settings
 from discernus.stages.analysis import analyse, extract_by_model
@@ -182,7 +184,7 @@ def test_a_damaged_answer_is_not_taken_over(tmp_path: Path, file: str) -> None:
     source = sealed(projects, folder)
     path = source.folder / file
     if file == "messages":
-        asked = json.loads(source.store.get(Call(2).request))["messages"][-1]["content_sha256"]
+        asked = read_question(source.store, Call(2).request)["messages"][-1]["content_sha256"]
         path = source.folder / layout.message(asked)
     path.write_bytes(path.read_bytes() + b" ")
     if file.endswith("json"):
@@ -255,7 +257,7 @@ def test_the_tables_say_whose_answers_were_taken_over_and_that_they_cost_nothing
     rows = list(csv.DictReader(target.store.get(layout.RESULTS).decode().splitlines()))
     origin = f"{source.facts.session}/001"
     assert [(row["reused_from"], row["cost_usd"]) for row in rows] == [(origin, "0.0"), ("", "0.01")]
-    calls = [json.loads(line) for line in target.store.get(layout.CALL_LOG).splitlines()]
+    calls = read_call_log(target.store.get(layout.CALL_LOG))
     assert [(call["reused_from"], call["cost_usd"]) for call in calls] == [(origin, 0), (None, 0.01)]
     [there, _] = csv.DictReader(source.store.get(layout.RESULTS).decode().splitlines())
     assert (there["reused_from"], there["cost_usd"]) == ("", "0.01")

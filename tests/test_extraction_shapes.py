@@ -334,3 +334,46 @@ def test_each_score_stands_literally_in_its_answer(data: Any) -> None:
 )
 def test_absurd_nesting_and_numbers_are_survived(answer: str) -> None:
     assert extract(answer, TWO).scores == {}
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ({"scale": "0-10", "scores": {"fear": 1, "hope": 0}}, "the answer states another scale: 0–10"),
+        (
+            {"meta": {"Scoring Scale": "Likert, 1 to 5"}, "fear_score": 1, "hope_score": 1},
+            "the answer states another scale: 1–5",
+        ),
+        (
+            {"fear": {"score": 1, "out_of": 10}, "hope": {"score": 0, "outOf": "10"}},
+            "the answer states another scale: out of 10",
+        ),
+        (
+            [{"dimension": name, "score": 1, "scale": "-1.0–1.0"} for name in ("fear", "hope")],
+            "the answer states another scale: -1–1",
+        ),
+    ],
+)
+def test_a_score_that_the_answer_itself_puts_on_another_scale_is_none(answer: Any, reason: str) -> None:
+    found = extract(json.dumps(answer), TWO)
+    assert (found.scores, found.missing) == ({}, {"fear": reason, "hope": reason})
+    assert ask_again(found) is not None
+
+
+@pytest.mark.parametrize("stated", ["0.0-1.0", "0 to 1 (absent to dominant)", "interval", 1, "1.0", [0, 1]])
+def test_the_scale_that_was_asked_for_may_be_stated(stated: Any) -> None:
+    assert scores_of({"scale": stated, "fear_score": 0.4, "hope_score": 1}) == {"fear": 0.4, "hope": 1.0}
+
+
+def test_a_stated_scale_is_that_of_its_own_dimension_alone() -> None:
+    answer = {"fear": {"score": 1, "scale": "0-10"}, "hope": {"score": 1}}
+    assert scores_of(answer) == {"hope": 1.0}
+
+
+def test_a_score_at_an_end_of_the_scale_beside_others_beyond_it_may_be_on_another_scale() -> None:
+    three = make_framework(["fear", "hope", "envy"])
+    found = extract(json.dumps({"fear_score": 7, "hope_score": 1, "envy_score": 0}), three)
+    assert found.scores == {}
+    assert (found.missing["fear"], found.missing["hope"]) == ("outside the scale 0–1: 7", reasons.AT_AN_END)
+    slip = extract(json.dumps({"fear_score": 7, "hope_score": 1, "envy_score": 0.3}), three)
+    assert slip.scores == {"hope": 1.0, "envy": 0.3}

@@ -200,12 +200,15 @@ def test_the_model_is_told_everything_once_and_nothing_of_the_machine_part_else(
         assert "breeze" in system
 
 
-def test_a_current_framework_is_put_to_the_model_as_before() -> None:
+def test_a_session_of_before_goes_on_with_the_questions_it_began_with() -> None:
     data = head() | {"output_contract": {"schema": {"storm_score": "number"}}}
     data["dimensions"] = {"storm": {"description": "How wild it is.", "markers": ["thunder"]}}
-    framework = parsed(in_details(data))
-    assert framework.guidance == ""
-    assert prose_of(framework.text) == PROSE
+    text = in_details(data)
+    assert "How wild it is." in parsed(text).guidance
+    before, _ = parse_framework(text.encode(), "framework.md", prompt_form=1)
+    assert before is not None
+    assert before.guidance == ""
+    assert prose_of(before.text) == PROSE
 
 
 def test_phrases_that_speak_for_a_dimension_are_its_markers_and_others_are_not() -> None:

@@ -14,7 +14,7 @@ from discernus.experiments.experiment import Experiment, Hypothesis
 from discernus.experiments.framework import Contract, ContractField, DerivedMetric, Dimension, Framework, Variant
 from discernus.experiments.statistical_plan import PlannedTest
 from discernus.experiments.statistical_plan import tests_of as plan_of
-from discernus.experiments.testability import flaws
+from discernus.experiments.testability import NO_DIRECTION, flaws
 from discernus.reports.data import ReportData
 from discernus.reports.hypotheses import hypotheses
 from discernus.reports.hypothesis_table import dictionary, write_tests
@@ -211,10 +211,72 @@ def test_two_variables_of_the_same_texts_are_paired_or_correlated() -> None:
     assert rho.verdict == "contradicted"
 
 
+def test_a_mixed_model_takes_all_runs_of_each_text_and_has_the_direction_of_two_groups() -> None:
+    plan = {**WELCH, "test": "mixed_model"}
+    found = one_test(plan, {**HOPE, "n4": None}, runs=3)
+    assert (found.verdict, found.sizes, found.left_out) == (
+        "supported",
+        {"north": 3, "south": 4},
+        {"n4": "no value"},
+    )
+    assert found.outcome.df == pytest.approx((5.0,))  # of seven texts in two groups, not of 21 runs
+    assert found.outcome.p is not None
+    assert one_test(plan, {**HOPE, "n4": None}, runs=12).outcome.df == pytest.approx((5.0,))
+    assert one_test({**plan, "expect": "south > north"}).verdict == "contradicted"
+    undirected = {key: value for key, value in plan.items() if key != "expect"}
+    assert (one_test(undirected).verdict, wrong(undirected)) == ("not testable", [NO_DIRECTION])
+    once = one_test(plan, runs=1)
+    assert (once.verdict, once.outcome.p) == ("not testable", None)
+    assert "no document has a value in two runs" in once.why
+
+
+def test_a_mixed_model_of_several_groups_knows_no_direction_and_has_pairs() -> None:
+    plan = {"hypothesis": "H1", "test": "mixed_model", "variable": "hope", "groups": "pair"}
+    found = one_test(plan)
+    assert (found.outcome.statistic_name, len(found.outcome.pairs)) == ("F", 6)
+    assert wrong(plan) == []
+    assert one_test({**plan, "expect": "1 > 2"}).outcome.statistic_name == "t"
+
+
+def test_a_salience_is_compared_over_runs_by_its_own_values_and_has_no_coefficient_of_consistency() -> None:
+    plan = {"hypothesis": "H1", "test": "run_noise", "variable": "hope_salience"}
+    salient = [
+        record.model_copy(update={"salience": {"hope": 0.1 * record.run if record.document == "n1" else 0.5}})
+        for record in records(HOPE, runs=3)
+    ]
+    [found] = results_of(definition(plan), salient)
+    assert [pair.estimate.value for pair in found.outcome.pairs] == pytest.approx([-0.3] * 7)
+    consistent = {**plan, "test": "icc", "threshold": 0.7}
+    assert any("'hope_salience' is a salience" in what for what in wrong(consistent))
+
+
 def test_labels_are_counted_by_the_groups_of_corpus_csv() -> None:
     found = one_test({"hypothesis": "H1", "test": "chi_square", "variable": "mood", "groups": "region"})
     assert (found.sizes, found.verdict) == ({"north": 4, "south": 4}, "supported")
     assert found.outcome.p == pytest.approx(2 / 70)
+
+
+@pytest.mark.parametrize("test", ["pearson", "spearman", "kendall", "paired_t"])
+def test_a_variable_is_never_tested_against_itself_whatever_it_is_called(test: str) -> None:
+    expect = "difference" if test == "paired_t" else "positive"
+    for names in (["hope", "hope_score"], ["hope", "outlook"], ["balance", "tension"]):
+        found = one_test({"hypothesis": "H1", "test": test, "variables": names, "expect": expect})
+        assert (found.outcome.p, found.verdict) == (None, "not testable")
+        assert found.why.startswith("both variables are one and the same")
+
+
+def test_what_binary_fractions_add_to_a_metric_is_no_run_noise() -> None:
+    plan = {"hypothesis": "H1", "test": "run_noise", "variable": "balance"}
+    given = records(HOPE, runs=2, spread=0)
+    added = [
+        one.model_copy(update={"derived": {**one.derived, "balance": one.derived["balance"] + one.run * 1e-16}})
+        for one in given
+    ]
+    [found] = results_of(definition(plan), added)
+    assert found.outcome.pairs == ()
+    assert found.outcome.notes == (
+        "28 pairs do not vary over runs at all, so that they have no noise to differ beyond",
+    )
 
 
 def test_groups_that_the_model_itself_codes_are_circular() -> None:
@@ -269,6 +331,9 @@ def test_consistency_is_judged_on_its_interval_and_not_for_a_method_that_reads_n
         ({"alpha": 5}, "alpha is 5"),
         ({"margn": 0.1}, "'margn' is no setting of a test"),
         ({"test": "anova"}, "knows no direction"),
+        ({"test": "mixed_model", "groups": None}, "takes one column of groups"),
+        ({"test": "mixed_model", "expect": "north"}, "says no direction"),
+        ({"test": "mixed_model", "groups": "pair", "expect": "positive"}, "knows no direction"),
         ({"test": "chi_square", "expect": "difference"}, "'hope' is a number"),
         ({"test": "pearson"}, "takes two variables and no groups"),
         ({"test": "paired_t", "pairs": "couple"}, "'couple' are no column"),

@@ -97,3 +97,21 @@ def test_of_several_texts_each_is_found_and_no_passage_runs_over_their_border() 
     passages = Passages([first, second])
     assert passages.mask(f"{first} and {second}") == f"{MARK} and {MARK}"
     assert not Passages(["abcde fghij", "klmno pqrst"]).found("abcde fghij klmno pqrst")
+
+
+def test_a_passage_around_a_phrase_that_is_said_very_often_is_found_as_well() -> None:
+    numbers = [str(number**5 + 10**11) for number in range(40, 80)]
+    passages = Passages(["".join(f"{number} as we all know {number[::-1]} " for number in numbers)])
+    for number in numbers:
+        around = f"{number[-6:]} as we all know {number[::-1][:7]}"
+        assert passages.found(f"xx {around} xx"), around
+
+
+def test_words_that_stand_in_the_midst_of_one_long_word_are_found() -> None:
+    run = "".join(QUOTE.split()).replace("“", "").replace("”", "").replace(",", "")
+    assert "charter" not in Passages([TEXT]).mask(f"xyz{run}zyx")
+
+
+def test_letters_that_are_one_sign_are_found_where_they_are_written_with_the_plain_ones() -> None:
+    passages = Passages(["Søren læste brevet fra Łódź højt for sin gamle mor"])
+    assert passages.found("Soren laeste brevet fra Lodz hojt for sin gamle mor")

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from benchmarks.make_experiment import make_experiment
 from cli.exits import COMPLETE, INVALID, CommandError
 from cli.packages import erase_document
+from discernus.experiments.definition import read_definition
 from discernus.experiments.freezing import MANIFEST, SnapshotDamaged, taken_out, taken_out_of, thaw
 from discernus.packages import erasure
 from discernus.packages.erasure import CannotErase, document_of, elsewhere, erase
@@ -26,7 +28,9 @@ from discernus.sessions.integrity.examination import examine
 from discernus.sessions.integrity.redaction import Redaction, read_redactions, record_redaction
 from discernus.sessions.integrity.verification import verify
 from discernus.sessions.layout import Call
+from discernus.sessions.opening import open_session
 from discernus.sessions.owners import Lock, Owner
+from discernus.sessions.questions import read_question
 from discernus.sessions.session import Session
 from discernus.settings import Settings
 from discernus.stages.analysis import analyse, extract_by_model
@@ -185,27 +189,26 @@ async def test_texts_in_errors_logs_and_earlier_versions_go_as_well(tmp_path: Pa
     assert gone == {"logs/old.jsonl.gz"}
 
 
-async def test_a_text_of_three_words_goes_from_its_prompt_too(tmp_path: Path) -> None:
-    session = opened(tmp_path, words=80)
-    definition = session.definition
-    folder = tmp_path / "projects/bench/experiments/speeches"
+async def test_a_text_of_three_words_goes_from_prompts_and_from_what_errors_repeat_of_them(tmp_path: Path) -> None:
+    folder = make_experiment(tmp_path / "projects", documents=2, runs=1, words=80)
     (folder / "corpus" / f"{FIRST}.txt").write_text("Peace, now.\n")
-    shutil.rmtree(session.folder)
-    from discernus.experiments.definition import read_definition
-    from discernus.sessions.opening import open_session
-
-    session = open_session(
-        tmp_path / "projects", folder, read_definition(folder), concurrency=1, call_timeout_s=60, mirror=None
-    )
+    definition = read_definition(folder)
     assert definition.documents[0].id == FIRST
+    session = open_session(tmp_path / "projects", folder, definition, concurrency=1, call_timeout_s=60, mirror=None)
     calls = Calls(Owner(tmp_path / "owners"), Model(), minimum_free_bytes=0)
     for number in (1, 2):
         await analyse(session, calls, SETTINGS, number, 0)
         read_answer(session, number, 0, final=True)
+    asked = {"messages": [{"content": "Score it.\n\nBEGIN TEXT\nPeace, now.\nEND TEXT\n"}]}
+    error = {"request_as_sent": asked, "body": json.dumps({"cannot take": asked})}
+    session.store.put(Call(1).error(9), json.dumps(error).encode())
     copy, _ = copied(session, tmp_path)
     prompts = [path.read_text() for path in (copy.folder / layout.ARCHIVE / "messages").iterdir()]
     assert not [prompt for prompt in prompts if "Peace" in prompt]
     assert sum(f"BEGIN TEXT\n{MARK}\nEND TEXT" in prompt for prompt in prompts) == 2
+    left = copy.store.get(Call(1).error(9)).decode()
+    assert "Peace" not in left
+    assert left.count(MARK) == 2
 
 
 async def test_the_other_texts_stay_when_one_is_taken_out(tmp_path: Path) -> None:
@@ -214,7 +217,7 @@ async def test_the_other_texts_stay_when_one_is_taken_out(tmp_path: Path) -> Non
     assert redaction.documents == (FIRST,)
     assert copy.definition.texts[SECOND] == session.definition.texts[SECOND]
     assert taken_out_of(copy.definition) == {FIRST}
-    prompt = json.loads(session.store.get(Call(2).request))["messages"][1]["content_sha256"]
+    prompt = read_question(session.store, Call(2).request)["messages"][1]["content_sha256"]
     assert copy.store.get(layout.message(prompt)) == session.store.get(layout.message(prompt))
     assert copy.store.get(Call(2).response) == session.store.get(Call(2).response)
 
@@ -222,10 +225,6 @@ async def test_the_other_texts_stay_when_one_is_taken_out(tmp_path: Path) -> Non
 async def test_a_framework_that_quotes_a_text_is_left_and_named(tmp_path: Path) -> None:
     look = opened(tmp_path / "look", words=80)
     quote = max(sentences(look), key=len)
-    from benchmarks.make_experiment import make_experiment
-    from discernus.experiments.definition import read_definition
-    from discernus.sessions.opening import open_session
-
     folder = make_experiment(tmp_path / "projects", documents=2, runs=1, words=80)
     framework = folder / "framework.md"
     framework.write_text(framework.read_text().replace("## Dimensions", f"As in: {quote}.\n\n## Dimensions"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -29,7 +30,7 @@ from tests.studies import COMPLETE, INVALID, PARTIAL, Study
 DOCUMENTS = 3
 PIECE = 40  # characters
 WORDS = 60
-UNKNOWN = ("`publisher`", "affiliation", "`author`")  # what nobody told us is recommended, and not made up
+UNKNOWN = ("`publisher`", "affiliation", "`author`")  # recommended, asked for by the command, and not made up
 # Prose around the answer, a fence, broken JSON, and JSON as it should be: all of them quote the text.
 SPOILT = ("prose", "fenced", "broken", None, "prose", None)
 
@@ -182,7 +183,10 @@ def test_the_crate_tells_which_prompt_and_model_each_answer_came_of_and_what_was
 def test_licences_are_stated_where_they_were_given_and_missed_where_not(offline: Packed) -> None:
     page = (offline.whole / "data/LICENCES.md").read_text()
     assert re.search(r"## Texts.*CC-BY-4\.0.*## Annotations.*No licence is stated.*## Code.*MIT", page, re.DOTALL)
-    assert "no licence is stated for the annotations" in " ".join(offline.said.split())
+    said = " ".join(offline.said.split())
+    assert "no licence is stated for the annotations and the code: --license-annotations and --license-code" in said
+    assert "--affiliation would state one" in said
+    assert "--publisher would name one" in said
     graph = json.loads((offline.whole / "data/ro-crate-metadata.json").read_text())["@graph"]
     text = next(one for one in graph if one["@id"].startswith("session/corpus/"))
     assert text["license"] == {"@id": "https://spdx.org/licenses/CC-BY-4.0"}
@@ -211,11 +215,42 @@ def test_a_package_tells_how_to_ask_anew_and_the_experiment_made_by_it_is_valid(
 ) -> None:
     readme = (offline.whole / "data/README.md").read_text()
     commands = readme.partition("## Ask the models anew")[2].split("```")[1].strip().splitlines()
-    assert commands.pop() == "starter.py again/again --projects-dir anew"
-    script = "\n".join(commands).replace("PACKAGE", str(offline.whole))
-    subprocess.run(["bash", "-euc", script], cwd=tmp_path, check=True, timeout=PATIENCE_S)
+    assert commands.pop() == "uv run starter.py again/again --projects-dir anew"
+    variables = {**os.environ, "PACKAGE": str(offline.whole)}
+    script = "\n".join(commands)
+    subprocess.run(["bash", "-euc", script], cwd=tmp_path, env=variables, check=True, timeout=PATIENCE_S)
     said = starter("validate", "again/again", "--projects-dir", tmp_path / "anew")
     assert f"{DOCUMENTS} documents × 1 model × 2 runs" in said
+
+
+def test_a_package_checks_itself_by_the_commands_of_its_readme(package: Packed) -> None:
+    for folder in (package.whole, package.without):
+        page = (folder / "data/README.md").read_text().partition("## Check it")[2].split("```")
+        checked, recomputed = page[1].strip().splitlines(), page[3].strip().splitlines()
+        assert checked.pop() == 'export PACKAGE="$PWD"'
+        subprocess.run(["bash", "-euc", "\n".join(checked)], cwd=folder, check=True, timeout=PATIENCE_S)
+        assert len(recomputed) == 2
+        for command in recomputed:
+            before, given = command.split('"$PACKAGE"')
+            assert (before.split()[:3], given) == (["uv", "run", "starter.py"], "")
+            starter(*before.split()[3:], folder)
+
+
+def test_the_readme_lists_what_is_there_and_nothing_else(package: Packed) -> None:
+    for folder in (package.whole, package.without):
+        listed = (folder / "data/README.md").read_text().partition("## What is here")[2].split("```")[1]
+        names = {line.split()[0] for line in listed.strip().splitlines()}
+        assert all((folder / "data" / name).exists() for name in names)
+        assert {f"tables/{path.name}" for path in (folder / "data/tables").iterdir()} <= names
+
+
+def test_the_script_that_makes_the_main_tables_in_r_goes_with_the_results(package: Packed) -> None:
+    for folder in (package.whole, package.without):
+        script = (folder / "data/tables/main_tables.R").read_text()
+        header = next(iter(rows(folder / "data/tables/results.csv")))
+        variables = re.findall(r'"(\w+_score)"', script)
+        assert variables
+        assert set(variables) <= header.keys()
 
 
 # without the texts
@@ -333,7 +368,9 @@ def test_what_is_no_package_is_said_to_be_none(tmp_path: Path) -> None:
 def test_a_zip_that_would_write_outside_its_folder_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
         archive.writestr("../evil.txt", "x")
-    assert "outside itself" in starter("reproduce", tmp_path / "evil.zip", code=INVALID)
+    for command in ("reproduce", "verify"):
+        said = " ".join(starter(command, tmp_path / "evil.zip", code=INVALID).split())
+        assert "outside itself: '../evil.txt'" in said
     assert not (tmp_path.parent / "evil.txt").exists()
 
 

@@ -17,7 +17,7 @@ from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 
 from activities.border import NOTE_STATUS, Batch, BatchProgress, Planned, SealOutcome, SessionStart, StatusNote
 from engine.connection import make_replayer
-from tests.record_histories import COURSES, FOLDER
+from tests.record_histories import COURSES, FOLDER, RESERVATION
 from workflows.batch import BatchWorkflow
 from workflows.experiment import ExperimentWorkflow
 
@@ -37,6 +37,11 @@ async def test_a_recorded_session_replays(name: str) -> None:
         await make_replayer().replay_workflow(history)
 
 
+async def test_a_recorded_reservation_replays() -> None:
+    (history,) = histories(RESERVATION)
+    await make_replayer().replay_workflow(history)
+
+
 def test_the_recorded_sessions_hold_what_their_names_say() -> None:
     def text(name: str) -> str:
         return (FOLDER / f"{name}.json").read_text()
@@ -47,7 +52,8 @@ def test_the_recorded_sessions_hold_what_their_names_say() -> None:
     assert "batch-001-again" in text("second-pass")
     assert "/ask-2" in text("asked-again")
     assert "extract_by_model" in text("asked-again")
-    assert {path.stem for path in FOLDER.glob("*.json")} == {course.name for course in COURSES}
+    assert all(f'"{signal}"' in text(RESERVATION) for signal in ("claim", "granted", "end", "budgets_changed"))
+    assert {path.stem for path in FOLDER.glob("*.json")} == {RESERVATION, *(course.name for course in COURSES)}
     assert all(path.stat().st_size < LARGEST_FILE for path in Path(FOLDER).iterdir())
 
 

@@ -163,9 +163,17 @@ def test_the_report_repeats_that_it_is_sample_material_and_what_was_run() -> Non
 def test_means_count_each_document_once_and_leave_missing_scores_out() -> None:
     dimensions = section(final_report(data()), "Dimensions")
     # d1: (.2 + .8) / 2 = .5; d2: (.4 + 1) / 2 = .7; d3 has no score, and its absence is no zero
-    assert cells(dimensions, "fear")[:7] == ["fear", "2 of 3", "4", "0.600", "0.141", "0.500", "0.700"]
+    assert cells(dimensions, "fear")[:8] == ["fear", "2 of 3", "4", "0.600", "–", "0.141", "0.500", "0.700"]
     assert cells(section(final_report(data()), "Documents and dimensions"), "d3") == ["d3", "–", "0.250"]
     assert cells(section(final_report(data()), "Derived metrics"), "d1") == ["d1", "-0.250"]
+
+
+def test_the_summary_says_when_dimensions_rest_on_different_documents() -> None:
+    # fear has no score in d3, hope has one in each document
+    said = "Each mean is over the documents that have a score, 2 to 3 of 3: they are not the same for every dimension."
+    assert said in section(final_report(data()), "Summary")
+    both = tuple(record for record in data().records if record.document != "d3")
+    assert "not the same for every dimension" not in final_report(data(records=both))
 
 
 def test_the_summary_says_what_the_tables_say() -> None:
@@ -354,6 +362,14 @@ def test_the_baseline_over_whole_texts_stands_beside_the_resampled_scores() -> N
     table = shown.split("\n## ")[0]
     assert "0.125" in table
     assert "–" in table
+
+
+def test_a_selection_of_quotations_is_named_as_one_and_the_words_for_what_came_of_analyses_are_explained() -> None:
+    report = final_report(data())
+    assert "the 3 most cited" in section(report, "Evidence")
+    assert "`evidence.csv` has all" in section(report, "Evidence")
+    ran = section(report, "What was run")
+    assert all(f"*{word}*: " in ran.replace("*Scored*", "*scored*") for word in ("scored", "partial", "parked"))
 
 
 def test_prose_answers_are_not_said_to_quote_nothing() -> None:

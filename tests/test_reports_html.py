@@ -18,6 +18,8 @@ from discernus.reports.groups import groups_of
 from discernus.reports.html import html_report
 from discernus.reports.markdown import NONE
 from discernus.reports.report import final_report
+from tests.test_reports_agreement import FRAMEWORK as CONSISTENT
+from tests.test_reports_agreement import readings
 from tests.test_reports_final import FRAMEWORK, data, experiment, records
 from tests.test_reports_sanitising import HOSTILE, hostile_report
 
@@ -144,13 +146,28 @@ def test_a_figure_is_drawn_of_few_elements_says_what_it_shows_and_takes_the_page
         assert "currentColor" in figure.svg
 
 
-def test_the_profile_gives_each_mean_with_its_interval_and_none_where_there_is_one_document() -> None:
+def table_rows(markdown: str, heading: str, first: str) -> list[str]:
+    """Return the cells of a row of the section's first table that has it."""
+    part = markdown.partition(f"\n## {heading}\n")[2]
+    line = next(line for line in part.splitlines() if line.startswith(f"| {first} "))
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_the_figures_have_the_means_the_coefficients_and_the_intervals_of_the_tables() -> None:
+    session = data(framework=CONSISTENT, records=tuple(readings()))
+    report, drawn = final_report(session), figures(session)
+    _, documents, mean, low, high = drawn["Dimension profile"].rows[0]
+    told = table_rows(report, "Dimensions", "fear")
+    assert (told[1], told[3], told[4]) == (f"{documents} of 8", mean, f"[{low}, {high}]")
+    _, documents, value, low, high = drawn["Run-to-run consistency"].rows[0]
+    told = table_rows(report, "Run-to-run consistency", "fear")
+    assert (told[1], told[2]) == (documents, f"{value} [{low}, {high}]†")
+
+
+def test_the_profile_has_no_interval_of_documents_too_few_to_draw_from() -> None:
     fear, hope = figures(data())["Dimension profile"].rows
-    # means of d1 and d2 over runs: (0.2 + 0.8) / 2 and (0.4 + 1.0) / 2; t(1) at 97.5 % is 12.706, SD is 0.1414
-    assert fear == ("Fear", "2", "0.600", "-0.671", "1.871")
-    assert hope == ("Hope", "3", "0.250", "0.250", "0.250")
-    alone = figures(data(records=data().records[:1]))["Dimension profile"].rows
-    assert alone[0] == ("Fear", "1", "0.200", NONE, NONE)
+    assert fear == ("Fear", "2", "0.600", NONE, NONE)
+    assert hope == ("Hope", "3", "0.250", NONE, NONE)
 
 
 def test_the_heatmap_has_a_row_for_each_document_and_a_dash_where_there_is_no_score() -> None:
@@ -212,3 +229,18 @@ def test_a_session_without_any_score_has_a_page_without_figures_of_scores() -> N
     empty = data(records=tuple(record.model_copy(update=nothing) for record in data().records), costs=())
     assert figures(empty) == {}
     assert "Figures" not in Page(page(empty)).text
+
+
+def test_figures_of_agreement_reach_as_far_for_every_model() -> None:
+    steady = [
+        record.model_copy(
+            update={"number": record.number + 6, "scores": {"fear": 0.2 + record.run / 100, "hope": 0.25}}
+        )
+        for record in records("b/two")
+    ]
+    session = data(experiment=experiment("vendor/model-1", "b/two"), records=(*data().records, *steady))
+    drawn = [one for one in figures_of(session, groups_of(session.records)) if one.title.startswith("Agreement over")]
+    ticks = [re.findall(r">(0\.\d+)</text>", one.svg) for one in drawn]
+    assert len(ticks) == 2
+    assert ticks[0] == ticks[1]
+    assert drawn[0].rows[0] != drawn[1].rows[0]

@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from html import unescape
 
+from discernus.experiments.experiment_file import parse_experiment
+from discernus.reports.main_tables import MainTable, as_html
 from discernus.reports.methods import methods
-from tests.test_reports_final import data, records
+from discernus.reports.report import final_report
+from tests.test_reports_final import data, experiment, records
 
 
 def item(section: str, name: str) -> str:
@@ -28,10 +31,10 @@ def test_models_versions_days_and_routes_are_those_of_the_answers() -> None:
 
 def test_what_only_the_author_knows_is_a_blank() -> None:
     section = unescape(methods(data()))
-    blanks = re.findall(r"\*\*\[to be stated by the author: [^]]+\]\*\*", section)
+    blanks = re.findall(r"\*\*\[to be filled in by the author: [^]]+\]\*\*", section)
     assert len(blanks) >= 7
     for name in ("Purpose", "Texts", "Validation", "Exclusions", "Deviations", "Personal data", "Funding"):
-        assert "[to be stated by the author" in item(methods(data()), name)
+        assert "[to be filled in by the author" in item(methods(data()), name)
 
 
 def test_a_seed_that_was_asked_for_is_told_and_an_offline_method_is_called_one() -> None:
@@ -39,5 +42,31 @@ def test_a_seed_that_was_asked_for_is_told_and_an_offline_method_is_called_one()
     seeded = tuple(record.model_copy(update={"parameters": {"seed": 7}}) for record in data().records)
     assert item(methods(data(records=seeded)), "Seeds") == "7 asked of vendor/model-1."
     assert item(methods(data()), "Service") == "not recorded."
+    assert item(methods(data("offline/lexicon")), "Parameters") == "none; no language model was asked."
+    assert "Reading of answers" not in methods(data("offline/lexicon"))
     assert item(methods(data("offline/lexicon")), "Service") == "none; no model was asked over a network."
     assert "(a dictionary method, no language model)" in item(methods(data("offline/lexicon")), "Models asked")
+
+
+def test_what_the_author_says_of_human_coding_replaces_the_warning_on_every_page_and_table() -> None:
+    said = "kappa .71 over 40 texts, two coders (supplement, table S2)"
+    validated = data(experiment=experiment("vendor/model-1").model_copy(update={"human_validation": said}))
+    report = final_report(validated)
+    assert "Not validated" not in report
+    assert report.index(said) < report.index("## What was run")
+    assert item(methods(validated), "Validation") == f"as the author states it: {said}."
+    assert f"Validation, as the author states it: {said}" in as_html([MainTable("t", ())], said)
+    assert "Not validated against human coding." in final_report(data())
+
+
+def test_the_key_is_text_and_the_threshold_a_share() -> None:
+    keys = ("format: 1", "models: [offline/lexicon]", "framework_file: f.md")
+    text = "\n".join(("---", *keys, "human_validation: {}", "extraction_alert: {}", "---", ""))
+    read = parse_experiment(text.format("by two coders", 0.25).encode(), "e", "experiment.md").experiment
+    assert read is not None
+    assert (read.human_validation, read.extraction_alert) == ("by two coders", 0.25)
+    wrong = parse_experiment(text.format("true", 25).encode(), "e", "experiment.md")
+    assert [problem.what for problem in wrong.problems.found if problem.severity == "error"] == [
+        "'extraction_alert' is 25",
+        "'human_validation' is not text",
+    ]

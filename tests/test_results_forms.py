@@ -166,7 +166,7 @@ def test_the_tables_for_a_paper_have_the_numbers_of_the_report(sealed: Session) 
     told = next(line for line in report.partition("\n## Dimensions")[2].splitlines() if line.startswith("| urgency "))
     cells = [cell.strip() for cell in told.strip("|").split("|")]
     assert cells[1].split()[0] == urgency[1]
-    assert cells[2:7] == list(urgency[2:])
+    assert [*cells[2:4], *cells[5:8]] == list(urgency[2:])
     assert "Not validated against human coding." in latex
     assert "Not validated against human coding." in html
 

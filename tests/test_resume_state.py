@@ -36,13 +36,22 @@ from tests.test_checkpoints import answer_all, close
 NAME = "bench/speeches"
 
 
-@pytest.fixture
-def session(tmp_path: Path) -> Session:
-    """A sealed session of two analyses."""
-    session = opened(tmp_path, models=["openai/scribe"])
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a sealed session of two analyses."""
+    folder = tmp_path_factory.mktemp("made")
+    session = opened(folder, models=["openai/scribe"])
     answer_all(session, Model())
     close(session)
-    return Session(session.folder)
+    session.chronolog.flush()
+    return folder
+
+
+@pytest.fixture
+def session(made: Path, tmp_path: Path) -> Session:
+    """A copy of it in a store of its own."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    return Session(next(tmp_path.glob("projects/*/experiments/*/sessions/session_*")))
 
 
 def found(session: Session) -> tuple[Conflict, ...]:

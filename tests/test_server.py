@@ -22,7 +22,7 @@ from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from discernus.sessions.owners import HOST, is_held
 from engine.connection import SEARCH_ATTRIBUTES, connect
 from engine.server import PREFERRED_PORTS, EmbeddedServer, ServerError, ServerFacts
-from tests.running import REPOSITORY, Starter, end_all, environment, kill_9, server_pid, wait_until
+from tests.running import REPOSITORY, Starter, end_all, ended, environment, kill_9, server_pid, wait_until
 
 A_CLIENT = """
 import asyncio, sys
@@ -204,6 +204,22 @@ async def test_a_state_folder_that_cannot_be_used_is_named_with_what_to_do(state
     state.write_text("a file")
     with pytest.raises(ServerError, match=r"cannot be used .*--state-dir"):
         await EmbeddedServer(state).join()
+
+
+async def test_servers_that_start_at_once_never_answer_for_each_other(tmp_path: Path) -> None:
+    servers = [EmbeddedServer(tmp_path / f"state-{number}") for number in range(5)]
+    with ended(tmp_path):
+        first = await servers[0].join()
+        await servers[0].leave()  # its ports are free now, and the others all believe that they were theirs
+        for server in servers[1:]:
+            server.state_dir.mkdir()
+            (server.state_dir / "server.last.json").write_text(first.model_dump_json())
+        facts = await asyncio.gather(*(server.join() for server in servers[1:]))
+        assert len({one.port for one in facts}) == len(facts)
+        await asyncio.sleep(1)  # one whose port was taken would be gone by now
+        assert all(server.facts() for server in servers[1:])
+        for server in servers[1:]:
+            await server.leave()
 
 
 def test_a_server_killed_under_a_running_session_comes_back_at_its_port_and_the_session_ends(tmp_path: Path) -> None:

@@ -23,8 +23,9 @@ from discernus.experiments.registration import Registration
 from discernus.extraction.extract import Extraction
 from discernus.llm import gateway
 from discernus.migration.migrate import migrate
+from discernus.reports.prose import Prose
 from discernus.sessions import layout
-from discernus.sessions.archive import ArchivedCall, Intent
+from discernus.sessions.archive import Archive, ArchivedCall, Intent
 from discernus.sessions.budgets import Budgets
 from discernus.sessions.calls import Calls
 from discernus.sessions.chronologs.chronolog import read_events
@@ -36,9 +37,11 @@ from discernus.sessions.integrity.signing import Signature
 from discernus.sessions.integrity.verification import verify
 from discernus.sessions.layout import Call
 from discernus.sessions.owners import Lock, Owner
+from discernus.sessions.questions import read_question
 from discernus.sessions.registrations import Before, EarlierSession, Registered
 from discernus.sessions.session import Closure, Extracted, Parked, Session, SessionFacts
 from discernus.sessions.settings_snapshot import SettingsSnapshot
+from discernus.sessions.store import LocalStore
 from discernus.sessions.versions import Version
 from discernus.settings import Settings
 from discernus.stages.analysis import analyse
@@ -83,6 +86,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "Extracted": Extracted,
     "Extraction": Extraction,
     "Intent": Intent,
+    "Prose": Prose,
     "Parked": Parked,
     "Closure": Closure,
     "Event": Event,
@@ -100,10 +104,9 @@ DATACLASSES: dict[str, type[Any]] = {"Warning": Problem, "Answering version": Ve
 FILES: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "Corpus manifest": ("corpus_manifest.json", lambda said: said),
     "Frozen framework": ("corpus_manifest.json", lambda said: said["framework"]),
-    "Request": ("llm_archive/request_001.json", lambda said: said),
     "Response metadata": ("llm_archive/metadata_001.json", lambda said: said["response_metadata"]),
     "Error": ("llm_archive/error_002_try1.json", lambda said: said),
-    "Line of the call log": ("llm_archive/metadata.jsonl", lambda said: said),
+    "Line of the call log": ("llm_archive/metadata.jsonl", lambda said: said["columns"]),
     "Line of the extraction log": ("extracted/extraction_log.jsonl", lambda said: said),
     "Status": ("system_state/status.json", lambda said: said),
     "Limits": ("system_state/limits.json", lambda said: said[0]),
@@ -266,11 +269,19 @@ def test_the_frozen_experiment_is_all_that_was_read_but_its_text(ours: Path) -> 
 
 def test_the_forensics_of_a_call_are_those_that_the_gateway_records(samples: list[Path]) -> None:
     records = [
-        json.loads(path.read_text()) for folder in samples for path in folder.glob("llm_archive/metadata_*.json")
+        Archive(LocalStore(folder)).record(f"{layout.ARCHIVE}/{path.name}")
+        for folder in samples
+        for path in folder.glob("llm_archive/metadata_*.json")
     ]
-    offline = [one["model_forensics"] for one in records if one["model_requested"] == OFFLINE]
+    offline = [one.model_forensics for one in records if one.model_requested == OFFLINE]
     assert len(offline) > 2
     assert all(sorted(one) == sorted(fields("Model forensics")) for one in offline)
+
+
+def test_a_request_refers_to_a_question_that_says_what_was_asked(ours: Path) -> None:
+    said = json.loads((ours / Call(1).request).read_text())
+    question = json.loads((ours / layout.shared(said["shared_sha256"])).read_text())
+    assert sorted(fields("Request")) == sorted({**said, **question})
 
 
 def test_what_each_stage_says_of_itself_is_told(ours: Path) -> None:
@@ -364,6 +375,6 @@ def test_a_prompt_is_put_together_by_hand(ours: Path) -> None:
         ["bash", "-c", commands()[-1]], cwd=ours, capture_output=True, text=True, check=True, timeout=60
     )
     system, user = (
-        message["content_sha256"] for message in json.loads((ours / Call(1).request).read_text())["messages"]
+        message["content_sha256"] for message in read_question(LocalStore(ours), Call(1).request)["messages"]
     )
     assert done.stdout == "".join((ours / layout.message(key)).read_text() for key in (system, user))

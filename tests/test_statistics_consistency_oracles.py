@@ -12,7 +12,7 @@ from typing import Any
 import krippendorff as krippendorff_oracle
 import numpy as np
 import pandas as pd
-import pingouin
+import pingouin  # type: ignore[import-untyped]
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -212,7 +212,8 @@ def test_feldts_interval_is_what_pingouin_says(rows: list[list[float]]) -> None:
 def test_an_interval_by_resampling_is_near_that_of_scipy() -> None:
     chance = np.random.default_rng(11)
     scores = chance.normal(size=(40, 1)) + chance.normal(size=(40, 4))
-    (value, interval), *_ = estimates(icc.one_way(scores.tolist()), 40, seed=1)
+    found_by_draws = estimates(icc.one_way(scores.tolist()), 40, seed=1)[0]
+    value, interval = found_by_draws.value, found_by_draws.drawn
 
     def single(chosen: np.ndarray[Any, Any]) -> float:
         rows = scores[chosen.astype(int)]
@@ -228,7 +229,89 @@ def test_an_interval_by_resampling_is_near_that_of_scipy() -> None:
     assert oracle.high - oracle.low > 0.2  # so that the tolerance says something
 
 
+@pytest.mark.filterwarnings("ignore:The inplace keyword")
+@thorough
+@given(whole)
+def test_the_f_interval_of_equally_many_runs_is_mcgraw_and_wongs(rows: list[list[float]]) -> None:
+    array = np.array(rows)
+    interval = icc.one_way_interval(rows, 0.95)
+    within = array.std(axis=1).max()
+    assume(array.mean(axis=1).std() > 1e-6 and array.size > 4)
+    assert (interval is None) == (within < 1e-9)
+    if interval is None:
+        return
+    frame = pd.DataFrame(
+        [(document, run, score) for document, row in enumerate(rows) for run, score in enumerate(row)],
+        columns=["document", "run", "score"],
+    )
+    with np.errstate(all="ignore"):
+        oracle = pingouin.intraclass_corr(frame, "document", "run", "score").set_index("Type")
+    ends = oracle.filter(like="CI").iloc[:, 0]  # its name differs over versions; it rounds to two digits
+    assert list(interval) == pytest.approx(list(ends["ICC(1,1)"]), abs=0.0051)
+    mean = [icc.of_mean(end, array.shape[1]) for end in interval]
+    assert mean == pytest.approx(list(ends["ICC(1,k)"]), rel=0.01, abs=0.0051)
+
+
+def test_the_f_interval_of_unequal_runs_holds_the_true_value_in_95_of_100_sets() -> None:
+    chance, runs, true = np.random.default_rng(23), (1, 2, 3, 5, 5, 9), 0.6
+    below = above = 0
+    for _ in range(1000):
+        rows = [
+            (math.sqrt(true) * chance.normal() + math.sqrt(1 - true) * chance.normal(size=number)).tolist()
+            for number in runs
+        ]
+        interval = icc.one_way_interval(rows, 0.95)
+        assert interval is not None
+        below += true < interval[0]
+        above += true > interval[1]
+    assert 10 <= below <= 40  # 25, and three standard errors; the seed is fixed
+    assert 10 <= above <= 40
+
+
+@thorough
+@given(holed)
+def test_an_interval_is_never_narrower_than_its_parts_and_holds_the_value_or_has_a_reason(rows: Rows) -> None:
+    for one in (*found(rows).values(), *between(rows).values()):
+        low, high = one.interval.low, one.interval.high
+        assert (low is None) == (high is None)
+        assert (low is None) == (one.interval.reason is not None)
+        if low is not None and high is not None and one.value is not None:
+            assert math.isfinite(low)
+            assert math.isfinite(high)
+            assert low <= high <= 1 + 1e-9
+    rows_given = [row for row in present(rows) if row]
+    exact = icc.one_way_interval(rows_given, 0.95) if len(rows_given) > 1 else None
+    single = found(rows)["ICC(1,1)"].interval
+    if exact is not None and single.low is not None and single.high is not None:
+        assert single.low <= exact[0]
+        assert single.high >= exact[1]
+
+
+def test_the_jackknifes_interval_is_by_students_t_on_the_scale_of_the_log_of_one_minus_alpha() -> None:
+    chance = np.random.default_rng(5)
+    rows = (chance.normal(size=(12, 1)) + 0.5 * chance.normal(size=(12, 3))).round(1).tolist()
+    one = estimates(krippendorff.of_scores(rows), 12, seed=1)[0]
+    without = [
+        krippendorff_oracle.alpha(
+            reliability_data=np.array(rows[:left] + rows[left + 1 :]).T, level_of_measurement="ordinal"
+        )
+        for left in range(12)
+    ]
+    logs = np.log(1 - np.array(without))
+    error = logs.std() * math.sqrt(11)  # (n - 1) / n times the sum of squares
+    assert one.value is not None
+    reach = stats.t.ppf(0.975, 11) * error
+    expected = [1 - math.exp(math.log(1 - one.value) + side * reach) for side in (1, -1)]
+    assert one.jackknife == pytest.approx(expected, rel=1e-9)
+
+
 # what a resample is
+
+
+def test_a_draw_of_documents_without_any_spread_has_no_agreement_and_no_rounding_in_its_place() -> None:
+    with np.errstate(all="ignore"):
+        drawn = icc.agreement([[0.0, 0.0], [0.0, 0.3]])(np.array([[3.0, 0.0]]))
+    assert np.isnan(drawn).all()
 
 
 @thorough

@@ -6,7 +6,8 @@ import csv
 import math
 import warnings
 from collections import defaultdict
-from itertools import combinations, permutations
+from fractions import Fraction
+from itertools import combinations, permutations, product
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -381,9 +382,9 @@ def test_the_published_contrast_is_significant_only_where_runs_are_taken_for_cas
         numbers = [*(expected["welch_t"][name] for name in ("t", "df", "p")), expected["hedges_g"]]
         assert [outcome.statistic, outcome.df[0], outcome.p, outcome.effect.value] == pytest.approx(numbers, abs=1e-9)
         ranked = group_tests.mann_whitney({name: [round(v, 12) for v in own] for name, own in means.items()}, 0.05)
-        # Two means of 43/60 are a tie, which the reference broke by the rounding of its sums.
-        broken = 0.5 if axis == "fear_hope_axis" else 0
-        assert ranked.statistic == expected["mann_whitney"]["U"] - broken
+        assert ranked.statistic == exact_u(rows, labels, axis)
+        if axis != "fear_hope_axis":
+            assert ranked.statistic == expected["mann_whitney"]["U"]
     runs: dict[str, list[float]] = {"Progressive": [], "Conservative": []}
     for row in rows:
         if row["worldview"] in runs:
@@ -391,6 +392,44 @@ def test_the_published_contrast_is_significant_only_where_runs_are_taken_for_cas
     as_cases = group_tests.welch_t(runs, 0.05)
     assert as_cases.p == pytest.approx(0.000702696537143)
     assert right["worldview_test_document_means"]["fear_hope_axis"]["welch_t"]["p"] == pytest.approx(0.2186, abs=1e-4)
+
+
+def exact_u(rows: list[dict[str, str]], labels: dict[str, str], axis: str) -> float:
+    """Return U over the documents' means as fractions: of the pairs, those with the first higher and half the ties."""
+    scores = defaultdict(list)
+    for row in rows:
+        scores[row["document"]].append(Fraction(row[axis]))
+    sides: dict[str, list[Fraction]] = {"Progressive": [], "Conservative": []}
+    for document, values in scores.items():
+        sides[labels[document]].append(sum(values, Fraction()) / len(values))
+    higher = [(one > other) + Fraction(one == other) / 2 for one, other in product(*sides.values())]
+    return float(sum(higher))
+
+
+def test_the_published_u_of_12_is_a_tie_broken_by_rounding_and_the_right_one_is_11_and_a_half(shared: Path) -> None:
+    """Two documents of different groups have the mean 43/60: 4.3 over 6 in both, summed up in another order.
+
+    The reference added binary fractions one by one, which gave 0.7166666666666668 and 0.7166666666666667, so that one
+    pair of sixteen counted as won instead of half. Means are rounded to twelve digits before they are ranked.
+    """
+    rows, right = published(shared)
+    reference = right["worldview_test_document_means"]["fear_hope_axis"]["mann_whitney"]
+    sides: dict[str, list[float]] = {"Progressive": [], "Conservative": []}
+    scores = defaultdict(list)
+    for row in rows:
+        scores[row["document"]].append(float(row["fear_hope_axis"]))
+    one_by_one = {}
+    for document, values in scores.items():
+        one_by_one[document] = sum(values[1:], values[0]) / len(values)
+        sides[right["majority_label"][document]].append(one_by_one[document])
+    near = [document for document, mean in one_by_one.items() if abs(mean - 43 / 60) < 1e-9]
+    assert len({right["majority_label"][document] for document in near}) == len(near) == 2
+    assert len({one_by_one[document] for document in near}) == 2
+    broken = stats.mannwhitneyu(sides["Progressive"], sides["Conservative"], method="asymptotic")
+    assert broken.statistic == reference["U"]
+    assert broken.pvalue == pytest.approx(reference["p_asymptotic"], abs=1e-9)
+    rounded = group_tests.mann_whitney({side: [round(mean, 12) for mean in own] for side, own in sides.items()}, 0.05)
+    assert rounded.statistic == exact_u(rows, right["majority_label"], "fear_hope_axis") == 11.5
 
 
 def test_the_published_analyses_of_variance_come_out_the_same_and_none_is_nan(shared: Path) -> None:
@@ -433,3 +472,34 @@ def test_six_evaluations_of_one_document_compare_nothing(shared: Path) -> None:
         "fewer than two documents have a value in two runs or more"
     )
     assert group_tests.welch_t({"one": [fmean(hope)], "other": []}, 0.05).p is None
+
+
+def test_a_text_whose_runs_are_all_alike_is_compared_without_a_warning() -> None:
+    alike, other = [0.48, 0.48], [0.1, 0.12, 0.15]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        outcome = run_noise({"a": alike, "b": other}, 0.05)
+    error = np.std(other, ddof=1) / math.sqrt(3)
+    t = (0.48 - fmean(other)) / error
+    assert [pair.p for pair in outcome.pairs] == pytest.approx([2 * stats.t.sf(t, 2)])
+
+
+def test_groups_more_alike_than_chance_have_no_interval_that_leaves_out_its_own_estimate() -> None:
+    analysis = group_tests.anova({"a": [1.0, 2, 3, 4], "b": [1.1, 2, 3, 4], "c": [1, 2.1, 3, 4]}, 0.05)
+    table = chi_square(["a", "a", "b", "b"] * 3, ["x", "y"] * 6, 0.05)
+    for outcome, name in ((analysis, "eta squared"), (table, "Cramér's V")):
+        assert outcome.effect is not None
+        assert outcome.effect.interval is None
+        assert outcome.notes == (
+            f"{name} has no interval: the groups are more alike than chance alone would make most",
+        )
+
+
+def test_kendalls_p_says_which_way_it_was_computed() -> None:
+    orders = list(range(12))
+    mixed = [3, 1, 0, 2, 7, 5, 4, 11, 6, 10, 9, 8]
+    exact = correlations.kendall(orders, mixed, 0.05)
+    tied = correlations.kendall([0, *orders[:-1]], mixed, 0.05)
+    assert (exact.p, exact.p_by) == (pytest.approx(stats.kendalltau(orders, mixed, method="exact").pvalue), EXACT)
+    assert tied.p_by == "normal approximation, corrected for ties"
+    assert tied.p == pytest.approx(stats.kendalltau([0, *orders[:-1]], mixed, method="asymptotic").pvalue)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 import zipfile
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -12,10 +13,13 @@ from pathlib import Path
 
 import bagit
 import pytest
+from typer.testing import CliRunner
 
+from cli.exits import INVALID, CommandError
 from discernus.sessions import layout
 from discernus.sessions.chronologs.chronolog import gather
 from discernus.sessions.chronologs.events import line_of
+from discernus.sessions.chronologs.project_chronolog import project_chronolog
 from discernus.sessions.integrity.bags import MANIFEST, SIGNATURE
 from discernus.sessions.integrity.differences import changed_lines
 from discernus.sessions.integrity.examination import SealBroken, examine, refuse_if_altered
@@ -24,7 +28,7 @@ from discernus.sessions.integrity.manifests import marks_of
 from discernus.sessions.integrity.redaction import Redacted, Redaction, record_redaction
 from discernus.sessions.integrity.seals import newest_seal
 from discernus.sessions.integrity.signing import read_private_key, read_public_key, sign
-from discernus.sessions.integrity.verification import verify
+from discernus.sessions.integrity.verification import NotVerifiable, verify
 from discernus.sessions.layout import Call
 from discernus.sessions.session import Session
 from discernus.stages import sealing
@@ -32,6 +36,7 @@ from discernus.stages.calculation import calculate
 from discernus.stages.checkpoints import go_back
 from discernus.stages.sealing import CannotSeal, seal
 from discernus.stages.synthesis import synthesise
+from starter import app
 from tests.sealed_sessions import answered, close, new_key, sealed
 
 
@@ -158,6 +163,28 @@ def test_scores_read_again_just_before_a_kill_that_nothing_tells_of_are_no_findi
     at_work.chronolog.flush()
     at_work.store.put(layout.extracted(1), kept + b"\n")  # as a later version may write it
     assert found(at_work.folder) == {}
+
+
+# the project's chronolog
+
+
+def test_a_changed_line_in_the_projects_chronolog_is_a_finding_and_stops_no_work(session: Session) -> None:
+    path = project_chronolog(session.projects_dir, session.facts.project)
+    lines = path.read_bytes().splitlines(keepends=True)
+    number = next(number for number, line in enumerate(lines) if b'"session_opened"' in line)
+    assert number < len(lines) - 1
+    assert found(session.folder) == {}
+    lines[number] = lines[number].replace(b'"analyses":4', b'"analyses":5')
+    path.write_bytes(b"".join(lines))
+    (one,) = verify(session.folder).findings
+    assert (one.kind, one.place) == ("altered", f"{path.name}:{number + 1}")
+    refuse_if_altered(session)
+
+
+def test_a_line_of_the_projects_chronolog_that_a_crash_cut_off_is_no_finding(session: Session) -> None:
+    path = project_chronolog(session.projects_dir, session.facts.project)
+    path.write_bytes(path.read_bytes() + b'{"sequence":')
+    assert found(session.folder) == {}
 
 
 # packages
@@ -367,6 +394,41 @@ def test_a_zip_that_unpacks_to_far_more_than_it_is_is_not_unpacked(tmp_path: Pat
         archive.writestr("package/data/bomb", bytes(150_000_000))
     (one,) = verify(bomb).findings
     assert "would unpack to 150 MB" in one.what
+
+
+LINK = (stat.S_IFLNK | 0o777) << 16
+PIPE = (stat.S_IFIFO | 0o600) << 16
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "said"),
+    [
+        ("/etc/passwd", 0, "outside itself"),
+        ("package/data/../../evil.txt", 0, "outside itself"),
+        ("package\\..\\evil.txt", 0, "outside itself"),
+        ("package/data/zero", LINK, "holds a link"),
+        ("package/data/pipe", PIPE, "no plain file"),
+    ],
+    ids=["absolute", "above", "backslashes", "link", "pipe"],
+)
+def test_a_zip_that_leads_out_of_itself_is_refused_by_the_name_of_the_entry(
+    session: Session, tmp_path: Path, name: str, kind: int, said: str
+) -> None:
+    hostile = tmp_path / "hostile.zip"
+    package = packed(session, tmp_path)
+    with zipfile.ZipFile(hostile, "w") as archive:
+        for path in sorted(path for path in package.rglob("*") if path.is_file()):
+            archive.write(path, path.relative_to(tmp_path))
+        entry = zipfile.ZipInfo(name)
+        entry.external_attr = kind
+        archive.writestr(entry, "/etc/passwd")
+    with pytest.raises(NotVerifiable, match=said) as refused:
+        verify(hostile)
+    assert repr(name) in str(refused.value)
+    done = CliRunner().invoke(app, ["verify", str(hostile)])
+    assert isinstance(done.exception, CommandError)
+    assert done.exception.code == INVALID == 2
+    assert not (tmp_path / "evil.txt").exists()
 
 
 @pytest.mark.parametrize("names", [("package/a", "package/a/b"), (f"package/{'n' * 300}",)], ids=["twice", "long"])

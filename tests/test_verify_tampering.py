@@ -25,6 +25,7 @@ KINDS = (
     r"llm_archive/rival_response_001_try\d+\.txt",
     r"llm_archive/rival_metadata_001_try\d+\.json",
     r"llm_archive/messages/[0-9a-f]{64}\.txt",
+    r"llm_archive/shared_[0-9a-f]{64}\.json",
     r"llm_archive/metadata\.jsonl",
     r"extracted/extracted_001\.json",
     r"extracted/extraction_log\.jsonl",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from google.protobuf.message import Message
-from temporalio import workflow
+from temporalio import activity, workflow
 from temporalio.api.common.v1 import Payload
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.sdk.v1 import WorkflowMetadata
@@ -20,10 +20,13 @@ from temporalio.service import RPCError
 from activities.border import (
     EXTRACT_BY_MODEL,
     LATEST_SHOWN,
+    PREFLIGHT,
     READ_PLAN,
     CallOutcome,
+    Checked,
     Progress,
     SealOutcome,
+    SessionKey,
     SessionStart,
 )
 from engine import connection, sessions
@@ -136,6 +139,30 @@ async def test_a_session_paused_before_its_batches_start_makes_no_call_until_it_
         await asyncio.sleep(0.3)
         assert stubs.calls == []
         await handle.execute_update(ExperimentWorkflow.resume)
+        assert (await handle.result()).status == "complete"
+
+
+class Tardy(Stubs):
+    """Steps whose preflight notes, as the real one does, that the session runs: here after whatever came meanwhile."""
+
+    @activity.defn(name=PREFLIGHT)
+    async def preflight(self, key: SessionKey) -> Checked:
+        checked = await super().preflight(key)
+        self.notes.append(("running", ""))
+        return checked
+
+
+async def test_a_pause_is_not_overwritten_by_a_preflight_that_ends_after_it(client: Client) -> None:
+    stubs = Tardy()
+    stubs.ready.clear()
+    async with session(client, stubs, analyses=6, batch_size=2, concurrency=3) as handle:
+        await handle.execute_update(ExperimentWorkflow.pause, "not yet")
+        assert stubs.notes == [("paused", "not yet")]
+        stubs.ready.set()
+        await until(lambda: counts_children(handle, 2), "the batches have started")
+        assert stubs.notes == [("paused", "not yet"), ("running", ""), ("paused", "not yet")]
+        await handle.execute_update(ExperimentWorkflow.resume)
+        assert stubs.notes[-1] == ("running", "")
         assert (await handle.result()).status == "complete"
 
 

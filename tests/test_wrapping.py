@@ -39,6 +39,8 @@ def test_a_command_is_never_broken_whatever_stands_before_it() -> None:
         "starter.py answers show MVA/experiment_3 12",
         "starter.py budget MVA --set USD",
         "starter.py status --projects-dir 'a folder'",
+        "`starter.py budget MVA go on with it --set USD`",
+        "`a lower max_tokens`",
     ],
 )
 def test_paths_and_commands_stay_in_one_line(whole: str) -> None:

@@ -4,6 +4,7 @@ from workflows.batch import BatchWorkflow
 from workflows.experiment import ExperimentWorkflow
 from workflows.ledger import LedgerWorkflow
 from workflows.model import ModelWorkflow
+from workflows.reservation import ReservationWorkflow
 
 WORKFLOWS = [ExperimentWorkflow, BatchWorkflow]
-SHARED_WORKFLOWS = [ModelWorkflow, LedgerWorkflow]  # they outlive sessions, and serve all of a store's
+SHARED_WORKFLOWS = [ModelWorkflow, LedgerWorkflow, ReservationWorkflow]  # they serve all sessions of a store

@@ -20,6 +20,7 @@ with workflow.unsafe.imports_passed_through():  # pydantic models: validated by 
         ANALYSE,
         EXTRACT,
         EXTRACT_BY_MODEL,
+        INTERPRET,
         READ_PLAN,
         Answer,
         Batch,
@@ -162,7 +163,13 @@ class BatchWorkflow:
         return [waiter for waiter in self._waiters if self._open(waiter.models, waiter.gone) is not None]
 
     def _models(self, analysis: Planned) -> tuple[str, ...]:
+        if self._is_prose(analysis):
+            return self._batch.start.synthesis_models
         return (analysis.model, *self._batch.start.fallbacks.get(analysis.model, ()))
+
+    def _is_prose(self, analysis: Planned) -> bool:
+        """Return whether it stands behind the plan: prose about the tables, and no analysis."""
+        return analysis.number > self._batch.start.analyses
 
     def _open(self, models: tuple[str, ...], gone: Set[int] = frozenset()) -> int | None:
         """Return the first of the candidates that takes a call now, those that are ``gone`` left out."""
@@ -210,7 +217,8 @@ class BatchWorkflow:
                 began=self._batch.began,
                 fallback=candidate,
             )
-            outcome = await self._call(ANALYSE, analysis, models[candidate], order)
+            activity = INTERPRET if self._is_prose(analysis) else ANALYSE
+            outcome = await self._call(activity, analysis, models[candidate], order)
             if outcome.status == "answered":
                 read = await self._read(analysis, order)
                 if read is None:
@@ -365,7 +373,8 @@ class BatchWorkflow:
             await self._put_aside(analysis, CallOutcome(status="parked", reason="its answer could not be read"))
         else:
             self._done += 1
-            self._latest.append(Scored(number=analysis.number, label=analysis.label[:60], scores=read.scores))
+            if not self._is_prose(analysis):
+                self._latest.append(Scored(number=analysis.number, label=analysis.label[:60], scores=read.scores))
             await self._report()
 
     async def _put_aside(self, analysis: Planned, outcome: CallOutcome) -> None:

@@ -74,14 +74,15 @@ class ExperimentWorkflow:
         self._shares: dict[int, int] = {}  # slots of each batch that runs or is being started; a pause lends them back
         self._latest: deque[Scored] = deque(maxlen=LATEST_SHOWN)
         self._changed = False
-        self._analysed = False
+        self._analysed = False  # every analysis is there that can be had
+        self._called = False  # and so is the prose about them, where the experiment asks for any: no call is to be made
         self._pass_began = 0.0
         self._mended = False  # the session was let go on by a person, who may have mended what analyses were parked for
         self._broken: dict[int, str] = {}  # batches that did not end by themselves, and why
         self._more_to_come = False  # batches that have not been started yet
         self._limits: dict[str, ModelShare] = {}  # this session's part of each model's limits
         self._attending: asyncio.Task[None]
-        self._funds = Funds(start, lambda: self._status == "running" and not self._analysed)
+        self._funds = Funds(start, lambda: self._status == "running" and not self._called)
         self._out_of_budget = False  # that is what the session is paused for
         self._told: dict[int, Slots] = {}  # what each batch that runs was told last
         self._noting = asyncio.Lock()
@@ -91,6 +92,8 @@ class ExperimentWorkflow:
     async def run(self, start: SessionStart) -> SealOutcome:
         self._show()
         checked = Checked.model_validate(await self._step(PREFLIGHT, start.key, Checked))
+        if self._status != "running":  # paused meanwhile, and preflight may have noted over it that the session runs
+            await self._note()
         # what a reset has kept of these speaks of room that may be another's by now, and of batches that are no more
         self._agenda = deque(item for item in self._agenda if not isinstance(item, Grant | Short))
         await self._funds.open(checked.spent_usd)
@@ -108,14 +111,14 @@ class ExperimentWorkflow:
             told = ", ".join(f"batch {index + 1} {why}" for index, why in sorted(self._broken.items()))
             raise ApplicationError(f"{told}, twice; run the session again")
         self._analysed = True
-        await self._attending
-        await neighbours.leave_models(self._start)
-        await self._funds.close()
+        if not start.synthesis_models:
+            await self._end_calls()
         await tables
-        for stage, activity in (("calculation", CALCULATE), ("synthesis", SYNTHESISE)):
-            self._stage = stage
-            self._show()
-            await self._step(activity, start.key)
+        await self._take_stage("calculation", CALCULATE)
+        if start.synthesis_models:
+            await self._interpret()
+            await self._end_calls()
+        await self._take_stage("synthesis", SYNTHESISE)
         await workflow.wait_condition(workflow.all_handlers_finished)
         self._stage = "seal"
         outcome = SealOutcome.model_validate(await self._step(SEAL, start.key, SealOutcome))
@@ -128,13 +131,14 @@ class ExperimentWorkflow:
     def progress(self) -> Progress:
         """Where the session stands: its stage, its counts, its cost so far and the latest scores."""
         batches = self._batches.values()
+        plan = [batch for batch in batches if batch.index < self._batch_count()]
         return Progress(
             stage=self._stage,
             status=self._status,
             reason=self._reason,
             planned=self._start.analyses,
-            done=sum(batch.done for batch in batches),
-            parked=sum(batch.parked for batch in batches),
+            done=sum(batch.done for batch in plan),
+            parked=sum(batch.parked for batch in plan),
             in_flight=sum(self._batches[index].in_flight for index in self._running if index in self._batches),
             cost_usd=sum(batch.cost_usd for batch in batches),
             unpriced=sum(batch.unpriced for batch in batches),
@@ -150,13 +154,13 @@ class ExperimentWorkflow:
 
     @pause.validator
     def _check_pause(self, reason: str) -> None:
-        if self._analysed or self._status not in ("running", "paused"):
+        if self._called or self._status not in ("running", "paused"):
             raise ApplicationError("every call of the session has been made: there is nothing to pause")
 
     @workflow.update
     async def resume(self) -> Resumed:
         """Go on after a pause, whatever it was for; once every call has been made there is nothing to go on with."""
-        if self._analysed:  # a note of ours might come after the seal's, and speak over it
+        if self._called:  # a note of ours might come after the seal's, and speak over it
             return Resumed(status=self._status)
         self._mended = self._mended or self._status == "paused"
         await self._go_on()
@@ -194,9 +198,9 @@ class ExperimentWorkflow:
         Their signals only put it down: what a handler sends by itself, a replay after a reset may find in another
         order.
         """
-        while not self._analysed:
-            await workflow.wait_condition(lambda: bool(self._agenda) or self._analysed)
-            while self._agenda and not self._analysed:
+        while not self._called:
+            await workflow.wait_condition(lambda: bool(self._agenda) or self._called)
+            while self._agenda and not self._called:
                 item = self._agenda.popleft()
                 if isinstance(item, Stopped):
                     await self._pause(item.reason)
@@ -274,6 +278,27 @@ class ExperimentWorkflow:
         if not self._out_of_budget:
             self._funds.release_after(self._start.call_timeout_s + policies.CALL_GRACE_S)
 
+    async def _take_stage(self, stage: str, activity: str) -> None:
+        self._stage = stage
+        self._show()
+        await self._step(activity, self._start.key)
+
+    async def _end_calls(self) -> None:
+        """Leave to others what calls need: none is made any more."""
+        self._called = True
+        await self._attending
+        await neighbours.leave_models(self._start)
+        await self._funds.close()
+
+    async def _interpret(self) -> None:
+        """Have the tables put into words, as a batch of one call behind the plan; the report stands without it."""
+        self._stage, prose = "interpretation", self._batch_count()
+        self._show()
+        await self._run_batches([prose])
+        if prose in self._batches and self._batches[prose].parked_passing:
+            await self._run_batches([prose], again=True)
+        self._broken.pop(prose, None)
+
     async def _run_parked(self) -> None:
         """Run the batches again that have parked something for a passing reason, and those that have parked anything
         where a person has let the session go on since."""
@@ -318,8 +343,10 @@ class ExperimentWorkflow:
             self._attending.result()
 
     async def _start_batch(self, index: int, *, again: bool) -> None:
-        start = self._start
-        first = index * start.batch_size + 1
+        start, is_prose = self._start, index == self._batch_count()
+        first = start.analyses + 1 if is_prose else index * start.batch_size + 1
+        last = first if is_prose else min(first + start.batch_size - 1, start.analyses)
+        name = "interpretation" if is_prose else f"batch-{index + 1:03d}"
         suffix = "-again" if again else ""
         self._funds.begin(index)
         slots = self._told[index] = self._slots_of(index)
@@ -329,7 +356,7 @@ class ExperimentWorkflow:
                 start=start,
                 index=index,
                 first=first,
-                last=min(first + start.batch_size - 1, start.analyses),
+                last=last,
                 slots=slots.slots,
                 allowance_usd=slots.allowance_usd,
                 caps=slots.caps,
@@ -342,11 +369,11 @@ class ExperimentWorkflow:
                 ),
             ),
             result_type=BatchProgress,
-            id=f"{workflow.info().workflow_id}/batch-{index + 1:03d}{suffix}",
+            id=f"{workflow.info().workflow_id}/{name}{suffix}",
             task_timeout=policies.TASK_TIMEOUT,
             # a reset of this workflow, while it runs, finds its batches still there
             id_reuse_policy=WorkflowIDReusePolicy.TERMINATE_IF_RUNNING,
-            static_summary=f"analyses {first}–{min(first + start.batch_size - 1, start.analyses)}",
+            static_summary="prose about the tables" if is_prose else f"analyses {first}–{last}",
         )
         self._running[index] = handle
         await self._tell_shares()  # what has changed while this batch was not there to hear it

@@ -38,13 +38,18 @@ async def claim(ledger: str, *, spent_usd: float, room_usd: float, least_usd: fl
     return await _tell(ledger, "claim", wanted)
 
 
+async def read_again(ledger: str) -> None:
+    """Have the ledger read the archives and the budgets again before it grants anything."""
+    await _tell(ledger, "budgets_changed")
+
+
 def _model_workflow(start: SessionStart, model: str) -> str:
     return f"{start.shared_queue.rpartition('/')[0]}/model/{model}"
 
 
-async def _tell(workflow_id: str, signal: str, what: Any) -> bool:
+async def _tell(workflow_id: str, signal: str, *what: Any) -> bool:
     try:
-        await workflow.get_external_workflow_handle(workflow_id).signal(signal, what)
+        await workflow.get_external_workflow_handle(workflow_id).signal(signal, args=what)
     except ApplicationError:
         workflow.logger.warning("%s is not there to hear %s", workflow_id, signal)
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from hashlib import sha256
 
 from discernus.audit.subject import Subject, title
@@ -13,6 +14,7 @@ from discernus.sessions.layout import Call
 from discernus.sessions.substitutes import is_substitute
 from discernus.sessions.versions import versions
 
+EARLIEST = datetime.min.replace(tzinfo=UTC)  # where an answer of an older layout stands that told no time
 UNRECORDED = "unrecorded/"  # stands for the vendor of a model whose name an older layout did not keep
 
 
@@ -47,7 +49,7 @@ def version_drift(subject: Subject, name: str) -> Check:
     if not calls and not subject.unaccounted:
         return not_applicable(name, "No vendor's model answered.")
     answered: dict[str, dict[str, ArchivedCall]] = {}
-    for call in sorted(calls, key=lambda call: call.archived_at):
+    for call in sorted(calls, key=lambda call: call.archived_at or EARLIEST):
         if call.model_answered is not None:
             answered.setdefault(call.model_requested, {}).setdefault(call.model_answered, call)
     places = [

@@ -22,6 +22,7 @@ CHECKS: Final[Mapping[str, Callable[[Subject, str], Check]]] = {
     "Version drift": answerers.version_drift,
     "Answers from other sessions": answerers.from_elsewhere,
     "Repaired extractions": readings.repairs,
+    "Readable answers": readings.readable,
     "Evidence quotes": readings.quotations,
     "Identifying words in prompts": blindness.identifying_words,
     "Speakers named in answers": blindness.names_in_answers,

@@ -1,61 +1,36 @@
 """Whether an experiment that is declared blind was: no file name and no speaker's name in what its models were sent.
 
-Each document is looked for by its own names alone: whom a text speaks about is no clue to whose it is.
+Each document is looked for by its own names alone: whom a text speaks about is no clue to whose it is. In what a model
+is told of the tables, none of them may be.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
-from typing import Literal
 
 from discernus.audit.subject import Subject, title
 from discernus.audit.verdicts import Check, Place, found, not_applicable, nothing
+from discernus.experiments.clues import Clue, clues
 from discernus.experiments.corpus import Document
+from discernus.experiments.telling import is_telling
 from discernus.reports.records import AnalysisRecord
 from discernus.sessions.archive import ArchiveDamaged
 from discernus.sessions.conversations import NoSuchCall, Turn, calls_of, read_conversation
 from discernus.sessions.layout import Call
-
-TELLING = frozenset({"speaker", "author", "name"})  # words in the names of columns that say whose a text is
-SHORTEST = 4  # letters of a part of a name that is looked for on its own
+from discernus.sessions.session import Session
 
 NOT_BLIND = "The experiment does not declare itself blind (`blind: true`)."
 
 
 @dataclass(frozen=True)
-class Clue:
-    """A word that tells whose a text is; ``sure`` where it is no word of everyday language."""
+class Prompt:
+    """A request, called ``title`` in words, with its messages and the clues that none of them may hold."""
 
-    kind: Literal["file name", "id", "name", "part of a name"]
-    word: str
-    sure: bool
-
-    def is_in(self, text: str) -> bool:
-        flags = 0 if self.kind == "part of a name" else re.IGNORECASE
-        return re.search(rf"(?<!\w){re.escape(self.word)}(?!\w)", text, flags) is not None
-
-
-def clues(document: Document) -> list[Clue]:
-    """Return the words by which a document can be told: its file's names, its id, and what corpus.csv calls its
-    speaker, author or name."""
-    file = PurePosixPath(document.file)
-    files = dict.fromkeys((document.file, file.name, file.stem))
-    known = [Clue("file name", word, _is_odd(word)) for word in files]
-    if document.id not in files:
-        known.append(Clue("id", document.id, _is_odd(document.id)))
-    values = (" ".join(value.split()) for column, value in document.metadata.items() if is_telling(column))
-    for name in filter(None, dict.fromkeys(values)):
-        known.append(Clue("name", name, sure=" " in name))
-        known += [Clue("part of a name", part, sure=False) for part in _parts(name)]
-    return known
-
-
-def is_telling(column: str) -> bool:
-    """Return whether a column of corpus.csv says, by its name, whose a text is."""
-    return bool(TELLING & set(re.split(r"[\W_]+", column.casefold())))
+    title: str
+    call: Call
+    turns: tuple[Turn, ...]
+    clues: list[Clue]
 
 
 def identifying_words(subject: Subject, name: str) -> Check:
@@ -67,15 +42,14 @@ def identifying_words(subject: Subject, name: str) -> Check:
     possible: list[Place] = []
     unread: list[Place] = []
     looked_at = 0
-    documents = {document.id: document for document in definition.documents}
-    for record, call, turns in _prompts(subject):
+    for prompt in _prompts(subject):
         looked_at += 1
-        if not turns or any(turn.state in ("missing", "altered", "taken out") for turn in turns):
-            unread.append(Place(call.request, f"{title(record)}: what it was sent is not there as it was"))
-        met = [clue for clue in clues(documents[record.document]) if any(clue.is_in(turn.text) for turn in turns)]
-        for clue in met:
-            place = Place(call.request, f"{title(record)}: its {clue.kind} “{clue.word}”")
-            (sure if clue.sure else possible).append(place)
+        if not prompt.turns or any(turn.state in ("missing", "altered", "taken out") for turn in prompt.turns):
+            unread.append(Place(prompt.call.request, f"{prompt.title}: what it was sent is not there as it was"))
+        for clue in prompt.clues:
+            if any(clue.is_in(turn.text) for turn in prompt.turns):
+                place = Place(prompt.call.request, f"{prompt.title}: its {clue.kind} “{clue.word}”")
+                (sure if clue.sure else possible).append(place)
     if sure:
         reason = "Models were sent words that tell whose the texts are, though the experiment is declared blind."
         return found(name, "fail", [*sure, *possible], looked_at, reason)
@@ -131,17 +105,28 @@ def _unseen(name: str, subject: Subject, unread: list[Place], looked_at: int) ->
     return nothing(name, looked_at, f"No prompt has its document's file name, id, or what stands under {columns}.")
 
 
-def _prompts(subject: Subject) -> Iterator[tuple[AnalysisRecord, Call, tuple[Turn, ...]]]:
-    """Yield every request that was made for an analysis, with its messages; none where it cannot be read."""
+def _prompts(subject: Subject) -> Iterator[Prompt]:
+    """Yield every request that was made for an analysis, with its document's clues, and every one for prose about the
+    tables, with those of all documents."""
     session = subject.session
+    known = {document.id: clues(document) for document in session.definition.documents}
     for record in subject.records:
         for call in calls_of(session, record.number):
-            if call.purpose != "analysis":
-                continue
-            try:
-                yield record, call, read_conversation(session.archive, call, answered=False).messages
-            except NoSuchCall:
-                yield record, call, ()
+            if call.purpose == "analysis":
+                yield Prompt(title(record), call, _turns(session, call), known[record.document])
+    every = list(dict.fromkeys(clue for one in known.values() for clue in one))
+    number = session.facts.analyses + 1
+    while prose := calls_of(session, number):
+        yield from (Prompt("the prose about the tables", call, _turns(session, call), every) for call in prose)
+        number += 1
+
+
+def _turns(session: Session, call: Call) -> tuple[Turn, ...]:
+    """Return the messages of a request; none where it cannot be read."""
+    try:
+        return read_conversation(session.archive, call, answered=False).messages
+    except NoSuchCall:
+        return ()
 
 
 def _answer(subject: Subject, record: AnalysisRecord) -> str | None:
@@ -159,14 +144,3 @@ def _columns(subject: Subject) -> list[str]:
 
 def _is_named(document: Document) -> bool:
     return any(value.strip() for column, value in document.metadata.items() if is_telling(column))
-
-
-def _is_odd(word: str) -> bool:
-    """Return whether it is no word that a text would have by itself: with a digit, a dash, a dot or an underscore."""
-    return re.search(r"[\d_./-]", word) is not None
-
-
-def _parts(name: str) -> list[str]:
-    """Return the words of a name that are looked for on their own, the name having several."""
-    words = re.findall(r"[^\W\d_]+", name)
-    return [word for word in words if len(word) >= SHORTEST and word[0].isupper()] if len(words) > 1 else []

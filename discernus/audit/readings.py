@@ -6,6 +6,7 @@ from discernus.audit.subject import Subject, extracted_file, title
 from discernus.audit.verdicts import Check, Place, found, not_applicable, nothing, unshown
 from discernus.experiments.freezing import taken_out_of
 from discernus.reports.quotes import verify
+from discernus.reports.readability import in_words, readability, readings_of
 from discernus.sessions import layout
 
 # values stand in the answer as data, and were taken as they stand
@@ -30,6 +31,22 @@ def repairs(subject: Subject, name: str) -> Check:
     if places:
         return found(name, "attention", places, len(read), "These readings did more than take what stands there.")
     return nothing(name, len(read), "All scores were taken from valid JSON as they stand there.")
+
+
+def readable(subject: Subject, name: str) -> Check:
+    """Whether the answers of each model could mostly be read as they stand."""
+    found_ = readability(readings_of(subject.read()))
+    if not found_:
+        return not_applicable(name, "No language model has answered.")
+    threshold = subject.session.definition.experiment.extraction_alert
+    alarming = [one for one in found_ if one.alarming(threshold)]
+    of = sum(one.answers for one in found_)
+    if not alarming:
+        least = "no score, or a repaired one, came of no larger share of any model's answers than the experiment allows"
+        return nothing(name, of, f"{least[0].upper()}{least[1:]}.")
+    places = [Place(layout.EXTRACTION_LOG, in_words(one, threshold)) for one in alarming]
+    reason = "What is missing or mended that often may be so for reasons that lie in the texts."
+    return found(name, "attention", places, len(found_), reason)
 
 
 def quotations(subject: Subject, name: str) -> Check:

@@ -15,7 +15,7 @@ from discernus.experiments.problems import did_you_mean
 from discernus.experiments.roles import snake_case
 from discernus.experiments.scales import Scale, scale_beside, stated_scales
 
-DIMENSION_KEYS = ("label", "description", "markers", "scale")
+DIMENSION_KEYS = ("label", "description", "markers", "scale", "calibration")
 
 
 def declared_dimensions(reading: FrameworkReading) -> Mapping[str, Any]:

@@ -76,6 +76,8 @@ class Experiment(BaseModel):
     pin_versions: bool = False  # a change of the answering model's version pauses the session
     blind: bool = False  # nothing that tells whose a text is may reach a model: no file name, no speaker's name
     data_policy: DataPolicy | None = None
+    extraction_alert: float = 0.1  # the share of answers without a score, or repaired, above which attention is called
+    human_validation: str | None = None  # what its author says of a comparison with human coding
     text: str
     sha256: str
 

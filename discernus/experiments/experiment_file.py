@@ -21,6 +21,7 @@ from discernus.experiments.experiment_reading import (
     read_amount,
     read_count,
     read_flag,
+    read_share,
     read_text,
 )
 from discernus.experiments.front_matter import read_front_matter
@@ -46,6 +47,8 @@ KEYS = (
     "pin_versions",
     "blind",
     "data_policy",
+    "extraction_alert",
+    "human_validation",
 )
 OLDER_KEYS = {"workflow", "definition_of_success", "name", "description", "hypothesis", "validation", "num_runs"}
 CURRENT_FORMAT = 1
@@ -95,6 +98,8 @@ def parse_experiment(data: bytes, name: str, file: str, overrides: Overrides | N
         "pin_versions": read_flag(reading, "pin_versions"),
         "blind": read_flag(reading, "blind"),
         "data_policy": read_policy(reading),
+        "extraction_alert": read_share(reading, "extraction_alert", 0.1),
+        "human_validation": read_text(reading, "human_validation"),
     }
     if not has_errors(reading.problems.found):
         form = CURRENT_FORMAT if reading.current else 0

@@ -98,3 +98,12 @@ def read_flag(reading: ExperimentReading, key: str) -> bool:
         reading.error([key], f"'{key}' is {value!r}", f"write `{key}: true` or `{key}: false`")
         return False
     return value
+
+
+def read_share(reading: ExperimentReading, key: str, default: float) -> float:
+    """Return a share of 1, from 0 to 1; the default where nothing is written."""
+    value = reading.values.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        reading.error([key], f"'{key}' is {value!r}", f"write a share from 0 to 1, such as `{key}: {default}`")
+        return default
+    return float(value)

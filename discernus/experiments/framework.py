@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict
 
 Role = Literal["score", "confidence", "salience", "evidence", "label", "other"]
 
+PROMPT_FORM = 2  # of what is put to models; from 2 on with what the machine's part says of each dimension
+
 
 class Dimension(BaseModel):
     """One thing a framework scores.
@@ -76,6 +78,7 @@ class Framework(BaseModel):
     """A framework as read from its file; ``text`` is the whole file, ``sha256`` the hash of its bytes.
 
     ``guidance`` is what its machine-readable part alone says about the dimensions, in words for the model.
+    ``prompt_form`` is that of the questions it is put in.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -90,6 +93,7 @@ class Framework(BaseModel):
     derived_metrics: tuple[DerivedMetric, ...]
     contract: Contract
     guidance: str = ""
+    prompt_form: int = PROMPT_FORM
 
     def variant(self, name: str) -> Variant:
         """Return the variant of that name, or raise KeyError."""

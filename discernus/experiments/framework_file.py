@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
+from discernus.experiments.acceptance import marked_line
 from discernus.experiments.blocks import Block
 from discernus.experiments.contract import Leaf, contract_fields, leaves
 from discernus.experiments.dimensions import declared_dimensions, read_dimensions
 from discernus.experiments.encoding import NotText, decode
-from discernus.experiments.framework import Contract, DerivedMetric, Dimension, Framework, Variant
+from discernus.experiments.framework import PROMPT_FORM, Contract, DerivedMetric, Dimension, Framework, Variant
 from discernus.experiments.framework_reading import FrameworkReading, find_block
 from discernus.experiments.generations import current_form, guidance_of
 from discernus.experiments.machine_parts import prose_of
@@ -33,23 +34,36 @@ TOP_KEYS = (
 _IN_WORDS = re.compile(r"[A-Za-z]{2,} [A-Za-z]{2,}")
 
 
-def read_framework(path: Path, *, file: str | None = None) -> tuple[Framework | None, tuple[Problem, ...]]:
-    """Return the framework in a file, or None, and every problem found; ``file`` names it in messages."""
+def read_framework(
+    path: Path, *, file: str | None = None, proposals: bool = False
+) -> tuple[Framework | None, tuple[Problem, ...]]:
+    """Return the framework in a file, or None, and every problem found; ``file`` names it in messages.
+
+    ``proposals``: what a model has proposed is read though its author has not accepted it, to be looked at.
+    """
     name = file or path.name
     try:
         data = path.read_bytes()
     except OSError as error:
         return None, (Problem(name, None, f"the file cannot be read: {error.strerror}", "check that it is there"),)
-    return parse_framework(data, name)
+    return parse_framework(data, name, proposals=proposals)
 
 
-def parse_framework(data: bytes, file: str) -> tuple[Framework | None, tuple[Problem, ...]]:
-    """Return the framework in a file's bytes, or None, and every problem found."""
+def parse_framework(
+    data: bytes, file: str, *, prompt_form: int = PROMPT_FORM, proposals: bool = False
+) -> tuple[Framework | None, tuple[Problem, ...]]:
+    """Return the framework in a file's bytes, or None, and every problem found.
+
+    ``prompt_form`` is that of a session begun before, whose questions have to stay the same; for ``proposals`` see
+    ``read_framework``.
+    """
     problems = ProblemList(file)
     try:
         text = decode(data, file)
     except NotText as error:
         return None, (Problem(file, None, error.what, error.cure),)
+    if not proposals:
+        _check_accepted(text, problems)
     written = find_block(text, problems)
     if written is None:
         return None, tuple(problems.found)
@@ -62,7 +76,7 @@ def parse_framework(data: bytes, file: str) -> tuple[Framework | None, tuple[Pro
     contract, found = _contract(reading, metrics)
     dimensions = read_dimensions(reading, contract, found, variants)
     _check_formulas(reading, metrics, dimensions, contract)
-    guidance = _guidance(written, problems)
+    guidance = _guidance(written, prompt_form, problems)
     problems.found.sort(key=lambda problem: problem.line or 0)
     if has_errors(problems.found):
         return None, tuple(problems.found)
@@ -77,8 +91,16 @@ def parse_framework(data: bytes, file: str) -> tuple[Framework | None, tuple[Pro
         derived_metrics=metrics,
         contract=contract,
         guidance=guidance,
+        prompt_form=prompt_form,
     )
     return framework, tuple(problems.found)
+
+
+def _check_accepted(text: str, problems: ProblemList) -> None:
+    line = marked_line(text)
+    if line is not None:
+        what = "a model has proposed the machine-readable part below, and its author has not accepted it"
+        problems.error(line, what, "read it, mend it, then delete this line")
 
 
 def _title(text: str) -> str:
@@ -87,9 +109,9 @@ def _title(text: str) -> str:
     return heading[1] if heading else ""
 
 
-def _guidance(written: Block, problems: ProblemList) -> str:
+def _guidance(written: Block, prompt_form: int, problems: ProblemList) -> str:
     try:
-        return guidance_of(written)
+        return guidance_of(written, prompt_form)
     except RecursionError:
         problems.error(written.line_of("dimensions"), "the dimensions are nested too deeply", "write them flatter")
         return ""

@@ -126,7 +126,7 @@ def _report_no_block(text: str, problems: ProblemList) -> None:
         problems.error(line, "the JSON here is not in a fenced block", "put ```json before it and ``` after it")
         return
     what = "the framework has no machine-readable block: it is prose alone, and prose is not guessed at"
-    problems.error(None, what, cure)
+    problems.error(None, what, f"{cure}; `framework draft` has a model propose one")
 
 
 def holds_framework(path: Path) -> bool:

@@ -5,7 +5,7 @@ What a session runs on is what was frozen, never the live files; ``differences``
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from discernus.experiments.corpus import Document
 from discernus.experiments.definition import Definition
 from discernus.experiments.encoding import NotText, decode
 from discernus.experiments.experiment import DataPolicy, Experiment
-from discernus.experiments.framework import Framework
+from discernus.experiments.framework import PROMPT_FORM, Framework
 from discernus.experiments.framework_file import parse_framework
 from discernus.experiments.location import EXPERIMENT_FILE
 from discernus.experiments.problems import InvalidDefinition, Problem
@@ -68,11 +68,31 @@ def thaw(get: Callable[[str], bytes]) -> Definition:
         warnings = tuple(Problem(**entry) for entry in manifest["warnings"])
     except (KeyError, TypeError, ValidationError) as error:
         raise SnapshotDamaged(MANIFEST, "lacks what a manifest holds") from error
-    framework, problems = parse_framework(framework_data, FRAMEWORK_SNAPSHOT)
+    prompt_form = manifest.get("prompt_form", 1)
+    framework, problems = parse_framework(framework_data, FRAMEWORK_SNAPSHOT, prompt_form=prompt_form)
     if framework is None:
         raise InvalidDefinition(problems)
     texts = {document.id: _text_of(get, document) for document in documents}
     return Definition(experiment, framework, documents, texts, warnings)
+
+
+def prompt_form_of(get: Callable[[str], bytes]) -> int:
+    """Return the form of the questions that a session puts; today's where its manifest is damaged."""
+    try:
+        return int(_read_manifest(_got(get, MANIFEST)).get("prompt_form", 1))
+    except SnapshotDamaged:
+        return PROMPT_FORM
+
+
+def in_prompt_form(definition: Definition, prompt_form: int) -> Definition:
+    """Return the definition with its questions in another form."""
+    framework = definition.framework
+    if framework.prompt_form == prompt_form:
+        return definition
+    read, problems = parse_framework(framework.text.encode(), framework.name, prompt_form=prompt_form)
+    if read is None:
+        raise InvalidDefinition(problems)
+    return replace(definition, framework=read.model_copy(update={"sha256": framework.sha256}))
 
 
 def taken_out(sha256: str) -> str:
@@ -133,6 +153,7 @@ def _unchanged(folder: Path, file: str, digest: str) -> bytes:
 def _manifest(definition: Definition) -> bytes:
     content: dict[str, Any] = {
         "format": MANIFEST_FORMAT,
+        "prompt_form": definition.framework.prompt_form,
         "experiment": definition.experiment.model_dump(mode="json", exclude={"text"}),
         "framework": definition.framework.model_dump(include={"name", "version", "sha256"}),
         "documents": [document.model_dump() for document in definition.documents],

@@ -12,6 +12,7 @@ from discernus.experiments.blocks import Block
 from discernus.experiments.earlier_contracts import take_contract
 from discernus.experiments.earlier_form import EarlierForm
 from discernus.experiments.earlier_formulas import take_formulas
+from discernus.experiments.framework import PROMPT_FORM
 from discernus.experiments.problems import ProblemList
 
 NAMES: dict[str, tuple[tuple[str, ...], ...]] = {
@@ -40,12 +41,13 @@ def current_form(block: Block, title: str, problems: ProblemList) -> Block:
     return form.new
 
 
-def guidance_of(block: Block) -> str:
-    """Return what an earlier form's block says about its dimensions, as YAML for the model; empty in the current form.
+def guidance_of(block: Block, prompt_form: int = PROMPT_FORM) -> str:
+    """Return what a block says about its dimensions, as YAML for the model; empty where it says nothing of them.
 
-    In the current form the prose says it; in these the prose is not written to be complete.
+    Nobody promises that the prose repeats it. Prompts of form 1 left it out where dimensions are named one by one.
     """
-    if not isinstance(block.data.get("dimensions"), list):
+    dimensions = block.data.get("dimensions")
+    if not dimensions or (prompt_form == 1 and not isinstance(dimensions, list)):
         return ""
     said = {key: block.data[key] for key in _GUIDANCE_KEYS if block.data.get(key)}
     return yaml.safe_dump(said, sort_keys=False, allow_unicode=True, width=10_000).strip()

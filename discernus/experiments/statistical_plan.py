@@ -16,6 +16,7 @@ Method = Literal[
     "anova",
     "welch_anova",
     "kruskal_wallis",
+    "mixed_model",
     "pearson",
     "spearman",
     "kendall",
@@ -25,7 +26,7 @@ Method = Literal[
     "consistency",
 ]
 TWO_GROUPS: frozenset[str] = frozenset({"welch_t", "mann_whitney", "equivalence"})
-GROUPED: frozenset[str] = TWO_GROUPS | {"anova", "welch_anova", "kruskal_wallis", "chi_square"}
+GROUPED: frozenset[str] = TWO_GROUPS | {"anova", "welch_anova", "kruskal_wallis", "mixed_model", "chi_square"}
 CORRELATIONS: frozenset[str] = frozenset({"pearson", "spearman", "kendall"})
 DIRECTED: frozenset[str] = CORRELATIONS | {"welch_t", "paired_t", "mann_whitney"}
 ANY_DIRECTION = "difference"
@@ -44,6 +45,9 @@ METHODS: dict[str, Method] = {
     **dict.fromkeys(("anova", "one_way_anova"), "anova"),
     "welch_anova": "welch_anova",
     **dict.fromkeys(("kruskal_wallis", "kruskal"), "kruskal_wallis"),
+    **dict.fromkeys(
+        ("mixed_model", "mixed_effects", "mixed_effects_model", "linear_mixed_model", "lmm"), "mixed_model"
+    ),
     **dict.fromkeys(("pearson", "correlation", "pearson_correlation"), "pearson"),
     **dict.fromkeys(("spearman", "spearman_correlation"), "spearman"),
     **dict.fromkeys(("kendall", "kendall_tau"), "kendall"),

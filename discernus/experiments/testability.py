@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -125,7 +125,7 @@ def _all_flaws(test: PlannedTest, framework: Framework, documents: Sequence[Docu
         cure = did_you_mean(test.pairs, _columns(documents), f"add the column '{test.pairs}' to corpus.csv")
         yield Flaw(test.index, f"the pairs '{test.pairs}' are no column of corpus.csv", cure)
     yield from _method_flaws(test)
-    yield from _direction_flaws(test)
+    yield from _direction_flaws(test, documents)
 
 
 def _variable_flaws(
@@ -145,6 +145,9 @@ def _variable_flaws(
         if variable.kind in {"dimension", "metric"}:
             what = f"chi-square counts labels, and '{name}' is a number"
             yield Flaw(test.index, what, "name a label or a column of corpus.csv, or another test")
+    elif test.method == "consistency" and variable.role == "salience":
+        what = f"consistency is computed of scores, and '{name}' is a salience"
+        yield Flaw(test.index, what, f"test {variable.name} itself")
     elif variable.kind == "label":
         yield Flaw(test.index, f"'{name}' is a label, and the test takes numbers", "write `test: chi_square`")
     elif variable.kind == "column":
@@ -176,6 +179,8 @@ def _group_flaws(test: PlannedTest, name: str, framework: Framework, documents: 
     elif _compares_two(test) and not test.compare and len(sizes) > 2:
         what = f"the test compares two groups, and '{column}' has {len(sizes)}: {', '.join(sorted(sizes))}"
         yield Flaw(test.index, what, "write `compare: [one, other]`, or name a test for several groups")
+    elif not absent and test.method == "mixed_model":
+        yield from _too_few_for_a_model(test, {group: sizes[group] for group in test.compare or sorted(sizes)})
     elif not absent and test.method in TWO_GROUPS:
         yield from _too_small(test, [sizes[group] for group in test.compare or sizes])
 
@@ -189,6 +194,13 @@ def _too_small(test: PlannedTest, sizes: Sequence[int]) -> Iterator[Flaw]:
         yield Flaw(test.index, what, "add texts to the smaller group, or take it as an example of form", "nothing")
     elif test.method != "mann_whitney" and min(n, m) < 2:
         what = f"the test will have no result: {against}, and it takes two of each"
+        yield Flaw(test.index, what, "add texts to the smaller group", "nothing")
+
+
+def _too_few_for_a_model(test: PlannedTest, sizes: Mapping[str, int]) -> Iterator[Flaw]:
+    small = [group for group, size in sizes.items() if size < 2]
+    if small:
+        what = f"the test will have no result: '{small[0]}' has {sizes[small[0]]} text, and it takes two of each group"
         yield Flaw(test.index, what, "add texts to the smaller group", "nothing")
 
 
@@ -212,11 +224,11 @@ def _method_flaws(test: PlannedTest) -> Iterator[Flaw]:
         yield Flaw(test.index, what, "write `margin: …` and `justification: …`")
 
 
-def _direction_flaws(test: PlannedTest) -> Iterator[Flaw]:
+def _direction_flaws(test: PlannedTest, documents: Sequence[Document]) -> Iterator[Flaw]:
     expect, method = test.expect, test.method
     if expect == ANY_DIRECTION or method is None:
         return
-    if method not in DIRECTED:
+    if method not in DIRECTED and not _models_two_groups(test, documents):
         if expect is not None:
             what = f"a {method} test knows no direction, and '{expect}' is expected"
             yield Flaw(test.index, what, f"leave expect out, or write `expect: {ANY_DIRECTION}`")
@@ -232,6 +244,14 @@ def _direction_flaws(test: PlannedTest) -> Iterator[Flaw]:
 
 def _compares_two(test: PlannedTest) -> bool:
     return test.method in TWO_GROUPS or test.method == "paired_t"
+
+
+def _models_two_groups(test: PlannedTest, documents: Sequence[Document]) -> bool:
+    """Return whether a mixed model compares two groups, so that it has a direction as a t test has."""
+    if test.method != "mixed_model" or len(test.groups) != 1:
+        return False
+    column = column_named(test.groups[0], documents)
+    return bool(test.compare) or (column is not None and len(set(_cells(column, documents))) == 2)
 
 
 def _pairs_variables(test: PlannedTest) -> bool:

@@ -212,8 +212,31 @@ def _judge(said: Readings, framework: Framework) -> dict[str, float | str]:
         if dimension.name in said.lost:
             judged[dimension.name] = said.lost[dimension.name]
         else:
-            judged[dimension.name] = _one_value(dimension, usable, beside)
-    return judged
+            stated = _other_scale(dimension, usable, said)
+            judged[dimension.name] = stated or _one_value(dimension, usable, beside)
+    return _without_doubtful_ends(judged, framework)
+
+
+def _other_scale(dimension: Dimension, usable: list[Reading], said: Readings) -> str | None:
+    """Return the reason where the answer says that a score of the dimension is on another scale; None where not."""
+    frames = [reading.frame for reading in usable if reading.value is not None]
+    for scale in said.scales:
+        if scale.differs(dimension.low, dimension.high) and any(scale.is_of(dimension.name, at) for at in frames):
+            return reasons.other_scale(scale.low, scale.high)
+    return None
+
+
+def _without_doubtful_ends(judged: dict[str, float | str], framework: Framework) -> dict[str, float | str]:
+    """Return what was judged without scores at the ends of their scale, where others are beyond and none between.
+
+    On 0 to 1, an answer that says 7, 1 and 0 was given on another scale, where its 1 is no 1.
+    """
+    scales = {dimension.name: (dimension.low, dimension.high) for dimension in framework.dimensions}
+    beyond = any(isinstance(value, str) and value.startswith(reasons.OUTSIDE) for value in judged.values())
+    fitting = {name: value for name, value in judged.items() if isinstance(value, float)}
+    if not beyond or not all(value in scales[name] for name, value in fitting.items()):
+        return judged
+    return judged | dict.fromkeys(fitting, reasons.AT_AN_END)
 
 
 def _called_scores(readings: list[Reading]) -> list[Reading]:

@@ -47,6 +47,7 @@ _NOT_SCORES = _set(  # numbers under such a key are about scores, or beside them
     "min max minimum maximum angle angles correlation correlations delta error errors example examples template "
     "schema scale scales previous prior frequency frequencies percentile percentiles length position"
 )
+_SCALE_NAMES = _set("scale scorescale scoringscale ratingscale outof")
 _DOCUMENT_WORDS = _set("document doc file filename artifact speech corpus")
 _DOCUMENT_ENDINGS = _set("document id name file filename path title")
 
@@ -62,6 +63,7 @@ class Key(NamedTuple):
     names: bool = False  # its text may name a dimension
     quotes: bool = False  # its text is a quotation where it stands under evidence
     document: bool = False  # its text names the document the answer is about
+    scale: bool = False  # what stands under it is the scale of the scores beside it
 
 
 def words(name: str) -> list[str]:
@@ -130,6 +132,7 @@ class Vocabulary:
             names=naming,
             quotes=role == "evidence" or last == "text",
             document=document,
+            scale=name in _SCALE_NAMES,
         )
 
 

@@ -11,6 +11,7 @@ from discernus.experiments.framework import Role
 from discernus.extraction import reasons
 from discernus.extraction.json_text import Clash, Found, number
 from discernus.extraction.names import Key, Vocabulary, canon, label_name
+from discernus.extraction.stated_scales import StatedScale, stated_scale
 
 Frame = tuple[int, ...]
 _TYPE_WORDS = frozenset({"number", "float", "integer", "int", "string", "array", "object", "boolean"})
@@ -41,6 +42,7 @@ class Readings:
     labels: dict[str, set[str]] = field(default_factory=dict)
     documents: dict[Frame, set[str]] = field(default_factory=dict)
     contract_paths: set[tuple[str, ...]] = field(default_factory=set)
+    scales: list[StatedScale] = field(default_factory=list)
     lost: dict[str, str] = field(default_factory=dict)  # dimension → reason, where a repair dropped a written value
 
 
@@ -160,6 +162,8 @@ def _leaf(node: Any, place: _Place, trust: _Trust, vocabulary: Vocabulary, readi
                 named = place._replace(dimension=field_.dimension, role=field_.role, doubtful=False)
                 _keep(node, named, True, trust, readings)
                 return
+    if place.key.scale and (scale := stated_scale(node, place.frame, place.dimension)):
+        readings.scales.append(scale)
     _keep(node, place, False, trust, readings)
 
 

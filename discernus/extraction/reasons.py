@@ -12,12 +12,20 @@ REFUSED = "the model refused"
 ERROR_TEXT = "an error text in place of an answer"
 SEVERAL_DOCUMENTS = "the answer is about several documents"
 
+AT_AN_END = "at an end of the scale beside scores outside of it: it may be on another one"
+OUTSIDE = "outside the scale"
+
 NOT_A_NUMBER = "not a number: "  # and what stands there
 
 
 def outside(low: float, high: float, value: float) -> str:
     """Return the reason for a value that its dimension's scale does not hold."""
-    return f"outside the scale {low:g}–{high:g}: {value:g}"
+    return f"{OUTSIDE} {low:g}–{high:g}: {value:g}"
+
+
+def other_scale(low: float | None, high: float) -> str:
+    """Return the reason for a value that the answer itself says is on another scale than its dimension's."""
+    return f"the answer states another scale: {'out of ' if low is None else f'{low:g}–'}{high:g}"
 
 
 def another_reading_may_help(reason: str) -> bool:

@@ -24,7 +24,7 @@ from discernus.migration.found import FoundCall, FoundSession
 from discernus.migration.planning import Placed, SessionPlan
 from discernus.migration.source import Source
 from discernus.migration.staging import stage
-from discernus.reports.overview import RUN_COUNTED_OFF
+from discernus.reports.overview import RUN_COUNTED_OFF, ZONE_BY_OTHERS
 from discernus.sessions import layout
 from discernus.sessions.archive import TIME_NOT_RECORDED, ZONE_NOT_RECORDED, ArchivedCall
 from discernus.sessions.integrity.seals import versions_sealed
@@ -113,7 +113,7 @@ def write_session(
         for name, data in frozen.items():
             _put(session.store, name, data)
         for one in calls:
-            _write_call(session, one, definition.experiment.variants[0], found)
+            _write_call(session, one, definition.experiment.variants[0])
         for name in verbatim:
             _put(session.store, f"{VERBATIM}/{name}", source.data(name))
         _put(session.store, ACCOUNT, _account(source, found, plan, calls, verbatim, translated, fingerprint))
@@ -156,7 +156,7 @@ def _named(
     return tuple(sorted(named, key=lambda one: (one.call.name, one.attempt)))
 
 
-def _write_call(session: Session, one: Named, variant: str, found: FoundSession) -> None:
+def _write_call(session: Session, one: Named, variant: str) -> None:
     """Archive a call as far as it was recorded: the response last, as ever."""
     call, placed = one.call, one.placed
     prompt = ((role, _writable(text)) for role, text in placed.call.prompt)
@@ -169,10 +169,10 @@ def _write_call(session: Session, one: Named, variant: str, found: FoundSession)
     if not (one.attempt > 1 and session.store.exists(call.request)):
         _put(session.store, call.request, _question(request))
     if one.failed:
-        _put(session.store, call.error(one.attempt), _error(one, key, found))
+        _put(session.store, call.error(one.attempt), _error(one, key))
         return
     data = _writable(placed.call.answer).encode()
-    record = _record(one, key, data, found)
+    record = _record(one, key, data)
     _put(session.store, call.metadata, record.model_dump_json(indent=1).encode())
     _put(session.store, call.response, data)
 
@@ -193,7 +193,7 @@ def _question(request: ModelRequest) -> bytes:
     return json.dumps(question, ensure_ascii=False, indent=1).encode()
 
 
-def _record(named: Named, key: str, data: bytes, found: FoundSession) -> ArchivedCall:
+def _record(named: Named, key: str, data: bytes) -> ArchivedCall:
     call, one = named.call, named.placed
     told = _plain(one.call.told)
     tokens = _tokens(told.get("usage"))
@@ -218,7 +218,7 @@ def _record(named: Named, key: str, data: bytes, found: FoundSession) -> Archive
         price_source=None,
         latency_ms=latency,
         started_at=one.call.sent_at,
-        archived_at=one.call.answered_at or found.began_at or NEVER,
+        archived_at=one.call.answered_at,
         parameters={},
         dropped_parameters=(),
         model_forensics={"agent": one.call.agent, "recorded": told},
@@ -252,25 +252,25 @@ def _marks(one: Placed) -> tuple[str, ...]:
         "recovered": True,
         TIME_NOT_RECORDED: not timed,
         ZONE_NOT_RECORDED: timed and call.local_time,
-        "zone_by_other_logs": timed and call.zone_by_others,
+        ZONE_BY_OTHERS: timed and call.zone_by_others,
         RUN_COUNTED_OFF: one.counted_off,
         "cut_by_the_log": bool(call.told.get("cut")),
     }
     return tuple(mark for mark, is_so in found.items() if is_so)
 
 
-def _error(named: Named, key: str, found: FoundSession) -> bytes:
+def _error(named: Named, key: str) -> bytes:
     """Return the record of a call that was answered by an error; none of what a bill would rest on was recorded."""
     one = named.placed
-    at = (one.call.answered_at or found.began_at or NEVER).isoformat()
+    sent_at = one.call.sent_at or one.call.answered_at
     error = {
         "call": named.call.name,
         "attempt": named.attempt,
         "owner": OWNER,
         "content_key": key,
         "model": one.model,
-        "at": at,
-        "sent_at": (one.call.sent_at or one.call.answered_at or found.began_at or NEVER).isoformat(),
+        "at": one.call.answered_at.isoformat() if one.call.answered_at is not None else None,
+        "sent_at": sent_at.isoformat() if sent_at is not None else None,
         "error_class": "unknown_error",
         "kind": None,
         "status": None,
@@ -300,7 +300,7 @@ def _parked(one: Named) -> Parked:
         passing=False,
         passes=2,
         failures=one.attempt,
-        at=one.placed.call.answered_at or NEVER,
+        at=one.placed.call.answered_at or datetime.now(UTC),  # it is parked now
     )
 
 

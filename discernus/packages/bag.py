@@ -6,8 +6,7 @@ import shutil
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
-from stat import S_IFDIR, S_IFMT, S_IFREG
+from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import bagit
@@ -15,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from discernus.sessions.integrity.bags import MANIFEST, SIGNATURE
 from discernus.sessions.integrity.signing import sign
-from discernus.sessions.integrity.verification import too_much
+from discernus.sessions.integrity.zips import UnsafeZip, refuse_unsafe, too_much
 
 PAYLOAD = "data"
 SESSION = f"{PAYLOAD}/session"
@@ -68,14 +67,12 @@ def _bag_in(folder: Path, package: Path) -> Path:
 def _unzip(package: Path, target: Path) -> None:
     try:
         with zipfile.ZipFile(package) as archive:
-            for entry in archive.infolist():
-                if PurePosixPath(entry.filename).is_absolute() or ".." in PurePosixPath(entry.filename).parts:
-                    raise PackageDamaged(f"'{package}' names a file outside itself: {entry.filename}; do not unpack it")
-                if S_IFMT(entry.external_attr >> 16) not in (0, S_IFREG, S_IFDIR) or "\\" in entry.filename:
-                    raise PackageDamaged(f"'{package}' holds what is no plain file: {entry.filename}; do not unpack it")
+            refuse_unsafe(archive, package)
             if refused := too_much(archive, package, target):
                 raise PackageDamaged(f"'{package}': {refused}")
             archive.extractall(target)
+    except UnsafeZip as unsafe:
+        raise PackageDamaged(str(unsafe)) from unsafe
     except (zipfile.BadZipFile, OSError, EOFError) as damaged:
         shutil.rmtree(target, ignore_errors=True)
         raise PackageDamaged(f"'{package}' cannot be unpacked ({damaged}); fetch it again") from damaged

@@ -11,11 +11,14 @@ from typing import Any
 from rocrate.model import ContextEntity, File
 from rocrate.rocrate import ROCrate
 
+from discernus.packages.contents import DESCRIPTIONS
 from discernus.packages.licences import address_of
 from discernus.packages.provenance import PROV, add_history
-from discernus.packages.subject import Author, Subject
+from discernus.packages.subject import Author, Organisation, Subject
+from discernus.packages.tables import R_SCRIPT
 
 LICENCES = "LICENCES.md"
+METADATA = "ro-crate-metadata.json"
 VERSION = "1.1"
 
 _FORMATS = {
@@ -30,21 +33,8 @@ _FORMATS = {
     "svg": "image/svg+xml",
     "png": "image/png",
     "yaml": "application/yaml",
-}
-_NAMES = {
-    "README.md": "What is in this package, and how to check and repeat it",
-    "methods.md": "A paragraph for a paper's methods section",
-    "citation.bib": "How to cite this package",
-    LICENCES: "Under which licences the parts of this package are",
-    "environment/models.yaml": "What was said of the models when the package was made",
-    "environment/requirements.txt": "Every Python package where this package was made, with its version",
-    "environment/versions.json": "Versions of what ran the session, and of what made this package",
-    "tables/results.csv": "Scores: a row for each analysis",
-    "tables/consistency.csv": "Agreement of runs and of models: a row for each coefficient, with its interval",
-    "tables/calls.csv": "Calls: a row for each prompt and its answer, with the files that hold their words",
-    "tables/documents.csv": "Documents: a row for each text, with its hash",
-    "tables/corpus.csv": "What the author says of each text",
-    "tables/codebook.csv": "What each column of each table means",
+    "html": "text/html",
+    "R": "text/x-r-source",
 }
 
 
@@ -59,6 +49,8 @@ def write_crate(folder: Path, subject: Subject) -> None:
     if subject.authors:
         authors = [_author(crate, author) for author in subject.authors]
         crate.root_dataset["author"] = authors if len(authors) > 1 else authors[0]
+    if subject.publisher is not None:
+        crate.root_dataset["publisher"] = _organisation(crate, subject.publisher)
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         name = path.relative_to(folder).as_posix()
         crate.add(File(crate, dest_path=name, properties=_properties(crate, name, path, subject)))
@@ -69,12 +61,24 @@ def write_crate(folder: Path, subject: Subject) -> None:
 
 def _author(crate: ROCrate, author: Author) -> Any:
     identifier = author.orcid or f"#author-{author.name.replace(' ', '-')}"
-    return crate.add(ContextEntity(crate, identifier, properties={"@type": "Person", "name": author.name}))
+    properties: dict[str, Any] = {"@type": "Person", "name": author.name}
+    if author.affiliation is not None:
+        properties["affiliation"] = _organisation(crate, author.affiliation)
+    return crate.add(ContextEntity(crate, identifier, properties=properties))
+
+
+def _organisation(crate: ROCrate, one: Organisation) -> dict[str, str]:
+    """Return a reference to the organisation, which is described once."""
+    identifier = one.address or f"#organisation-{'-'.join(one.name.split())}"
+    if crate.dereference(identifier) is None:
+        properties = {"@type": "Organization", "name": one.name} | ({"url": one.address} if one.address else {})
+        crate.add(ContextEntity(crate, identifier, properties=properties))
+    return {"@id": identifier}
 
 
 def _properties(crate: ROCrate, name: str, path: Path, subject: Subject) -> dict[str, Any]:
     properties: dict[str, Any] = {
-        "name": _NAMES.get(name, name),
+        "name": DESCRIPTIONS.get(name, name),
         "contentSize": str(path.stat().st_size),
         "encodingFormat": _FORMATS.get(path.suffix.removeprefix("."), "application/octet-stream"),
     }
@@ -87,8 +91,8 @@ def _properties(crate: ROCrate, name: str, path: Path, subject: Subject) -> dict
 def _licence_of(name: str, subject: Subject) -> str | None:
     licences = subject.licences
     if name.startswith("session/corpus/"):
-        return licences.texts
-    if name.startswith("environment/"):
+        return licences.of_text(name.removeprefix("session/corpus/"))
+    if name.startswith("environment/") or name.endswith(R_SCRIPT):
         return licences.code
     return licences.annotations
 

@@ -19,16 +19,25 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from discernus import __version__
 from discernus.packages.bag import make_bag, sign_bag, zip_bag
 from discernus.packages.citation import bibtex
-from discernus.packages.crate import LICENCES, write_crate
+from discernus.packages.crate import LICENCES, METADATA, write_crate
 from discernus.packages.dataverse import write_dataverse
-from discernus.packages.licences import Licences, licences_page
+from discernus.packages.licences import Licences, licences_page, with_texts
 from discernus.packages.methods import methods_page
+from discernus.packages.proof import Proof
 from discernus.packages.readme import readme
-from discernus.packages.subject import Author, Subject
-from discernus.packages.tables import asked_of, package_tables
-from discernus.packages.withholding import copy_session, copy_without, documents_of
+from discernus.packages.subject import Author, Organisation, Subject
+from discernus.packages.tables import R_SCRIPT, asked_of, package_tables
+from discernus.packages.withholding import (
+    REMEDY,
+    CannotWithhold,
+    copy_session,
+    copy_without,
+    documents_of,
+    proof_for,
+)
 from discernus.packages.workbench import MODELS_FILE, models_file_at, place_for
 from discernus.reports.records import AnalysisRecord
+from discernus.reports.scripts import r_script
 from discernus.sessions import layout
 from discernus.sessions.chronologs.project_chronolog import note_project
 from discernus.sessions.integrity.examination import examine
@@ -55,13 +64,17 @@ class Wanted:
     to: Path
     without_texts: bool = False
     authors: tuple[Author, ...] = ()
+    publisher: Organisation | None = None
     licences: Licences = field(default_factory=Licences)
     signing_key: Path | None = None
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was made: the package, the folder beside it, the SHA-256 of the bag's manifest, and what was taken out."""
+    """What was made: the package, the folder beside it, the SHA-256 of the bag's manifest, and what was taken out.
+
+    ``licences`` are those given and those that corpus.csv states.
+    """
 
     package: Path
     dataverse: Path
@@ -69,6 +82,7 @@ class Exported:
     files: int
     bytes: int
     redaction: Redaction | None
+    licences: Licences
 
 
 def export(session: Session, wanted: Wanted) -> Exported:
@@ -87,7 +101,8 @@ def export(session: Session, wanted: Wanted) -> Exported:
     package.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=package.parent) as temporary:
         bag = Path(temporary) / name
-        redaction, records = _write_payload(session, bag, Path(temporary), wanted)
+        proof = proof_for(session, documents_of(session, None)) if wanted.without_texts else None
+        redaction, records = _write_payload(session, bag, Path(temporary), proof)
         subject = _subject(name, bag, records, wanted)
         _describe(bag, subject)
         make_bag(bag, _bag_info(subject))
@@ -96,13 +111,23 @@ def export(session: Session, wanted: Wanted) -> Exported:
         archive = Path(temporary) / f"{name}.zip"
         zip_bag(bag, archive)
         write_dataverse(Path(temporary) / dataverse.name, bag / "data", archive, subject)
+        if proof is not None:
+            _prove(proof, bag, Path(temporary) / dataverse.name, but=archive.name)
         manifest = sha256((bag / "manifest-sha256.txt").read_bytes()).hexdigest()
         sizes = [path.stat().st_size for path in bag.rglob("*") if path.is_file()]
         (archive if wanted.to.suffix == ".zip" else bag).replace(package)
         (Path(temporary) / dataverse.name).replace(dataverse)
     told = {"session": session.name, "package": package.name, "sha256": manifest}
     note_project(projects_dir_of(session), session.facts.project, "session_exported", **told)
-    return Exported(package, dataverse, manifest, len(sizes), sum(sizes), redaction)
+    return Exported(package, dataverse, manifest, len(sizes), sum(sizes), redaction, subject.licences)
+
+
+def _prove(proof: Proof, bag: Path, dataverse: Path, but: str) -> None:
+    """Raise CannotWithhold where any file of what was made says words of the texts; the .zip holds those of the bag."""
+    for folder in (bag, dataverse):
+        fault = proof.fault_in(folder, but=(but,))
+        if fault is not None:
+            raise CannotWithhold(f"{fault}, so no package was made; {REMEDY}")
 
 
 def _signing_key(session: Session, wanted: Wanted) -> Ed25519PrivateKey | None:
@@ -133,21 +158,25 @@ def _name(session: Session, wanted: Wanted) -> str:
 
 
 def _write_payload(
-    session: Session, bag: Path, temporary: Path, wanted: Wanted
+    session: Session, bag: Path, temporary: Path, proof: Proof | None
 ) -> tuple[Redaction | None, tuple[AnalysisRecord, ...]]:
-    """Write the session and its tables; return what was withheld, None if nothing was, and the session's records."""
+    """Write the session and its tables, without the texts where there is a proof that they are gone.
+
+    Return what was withheld, None if nothing was, and the session's records.
+    """
     models_file = models_file_at(projects_dir_of(session))
     place = place_for(session.facts, temporary, models_file)
     redaction = None
-    if wanted.without_texts:
+    if proof is not None:
         documents = documents_of(session, None)
-        redaction = copy_without(session, place, documents, kind="withholding", reason=WITHHELD)
+        redaction = copy_without(session, place, documents, kind="withholding", reason=WITHHELD, proof=proof)
         record_redaction(Session(place).store, redaction)
     else:
         copy_session(session.folder, place)
     copy = Session(place)
     records = tuple(session_records(copy))
     files = {f"tables/{name}": data for name, data in package_tables(copy).items()}
+    files[f"tables/{R_SCRIPT}"] = r_script(copy.definition.framework).encode()
     if models_file is not None:
         files[f"{ENVIRONMENT}/{MODELS_FILE}"] = models_file
     for name, data in files.items():
@@ -166,7 +195,8 @@ def _subject(name: str, bag: Path, records: tuple[AnalysisRecord, ...], wanted: 
         calls=tuple(asked_of(session)),
         redactions=tuple(read_redactions(session.store)),
         authors=wanted.authors,
-        licences=wanted.licences,
+        publisher=wanted.publisher,
+        licences=with_texts(wanted.licences, session.definition.documents),
         exported_at=datetime.now(UTC),
         versions={"discernus": __version__, "python": platform.python_version()},
         has_models_file=(bag / ENVIRONMENT / MODELS_FILE).is_file(),
@@ -176,7 +206,6 @@ def _subject(name: str, bag: Path, records: tuple[AnalysisRecord, ...], wanted: 
 def _describe(folder: Path, subject: Subject) -> None:
     """Write the pages, the versions, and last what describes every file."""
     pages = {
-        "README.md": readme(subject),
         "methods.md": methods_page(subject),
         "citation.bib": bibtex(subject),
         LICENCES: licences_page(subject.licences, withheld=bool(subject.redactions)),
@@ -186,6 +215,8 @@ def _describe(folder: Path, subject: Subject) -> None:
         f"{ENVIRONMENT}/requirements.txt": _installed(),
     }
     (folder / ENVIRONMENT).mkdir(exist_ok=True)
+    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    pages["README.md"] = readme(subject, {*there, *pages, METADATA} - {"README.md"})
     for name, text in pages.items():
         (folder / name).write_text(text, encoding="utf-8")
     write_crate(folder, subject)
@@ -203,4 +234,8 @@ def _bag_info(subject: Subject) -> dict[str, str]:
         "External-Description": subject.description,
         "Bag-Software-Agent": f"discernus {__version__}",
     }
-    return info | ({"Contact-Name": subject.authors[0].name} if subject.authors else {})
+    if subject.authors:
+        info["Contact-Name"] = subject.authors[0].name
+    if subject.publisher is not None:
+        info["Source-Organization"] = subject.publisher.name
+    return info

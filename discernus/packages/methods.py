@@ -9,7 +9,7 @@ from typing import Any
 from discernus.experiments.experiment import OFFLINE_PREFIX
 from discernus.extraction.extract import Route
 from discernus.packages.counting import counted
-from discernus.packages.reuse import taken_over
+from discernus.packages.reuse import told_of_reuse
 from discernus.packages.subject import Subject
 from discernus.sessions.session import SessionFacts
 
@@ -29,7 +29,7 @@ def methods_page(subject: Subject) -> str:
         _what(subject),
         _answered(subject),
         *_models(subject),
-        *taken_over(one.record for one in subject.calls),
+        *told_of_reuse(subject),
         _reading(subject),
         _gaps(subject),
         _software(subject),

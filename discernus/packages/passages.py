@@ -11,12 +11,12 @@ import html
 import re
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 LEAST = 24  # letters and digits, five words or so; what is shorter is anybody's phrase
 WINDOW = LEAST // 2  # one is kept for every so many letters of a text: any passage of LEAST letters holds one of them
-MOST_PLACES = 16  # of one window; a phrase that is said more often than this is found by those beside it
+MOST_PLACES = 16  # of one window; where there are more, each passage of LEAST letters around it is kept once
 STRIDE = 512  # letters compared at once
 
 MARK = "⟨taken out⟩"
@@ -29,6 +29,11 @@ _KEY = re.compile(r'"([\w .\-/]{1,80})"(?=\s*:)')
 _BARRIER = "\t"  # in place of a key; no letter, so that no passage goes on across it
 # What stands between two quotations in a row: quotation marks with the commas and brackets of JSON, or of Python.
 _SEAM = re.compile(r"""(\s*(?<!\\)"[\s,:\[\]{}"]*|'\s*,\s*')""")
+
+# Letters that Unicode does not take apart, as they are written where a keyboard has none of them.
+_UNDIVIDED = str.maketrans(
+    {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "ħ": "h", "ı": "i", "æ": "ae", "œ": "oe", "þ": "th"}
+)
 
 
 @dataclass(frozen=True)
@@ -52,11 +57,14 @@ class _Letters:
         return start + (place - begin) if self._is_plain(index) else end
 
     def whole_words(self, begin: int, end: int) -> tuple[int, int]:
-        """Return the stretch without the parts of words at its ends; words of scripts that do not part them stay."""
+        """Return the stretch without the short parts of words at its ends.
+
+        Words of scripts that do not part them stay, and so does what is long: text without spaces is no word.
+        """
         first, last = bisect_right(self.begins, begin) - 1, bisect_right(self.begins, end - 1) - 1
-        if begin > self.begins[first] and self._is_ascii(first):
+        if self.begins[first] < begin and self._after(first) - begin < WINDOW and self._is_ascii(first):
             begin = self._after(first)
-        if end < self._after(last) and self._is_ascii(last):
+        if end < self._after(last) and end - self.begins[last] < WINDOW and self._is_ascii(last):
             end = self.begins[last]
         return begin, end
 
@@ -78,12 +86,17 @@ class Passages:
         self._texts = "\n".join(letters_of(text) for text in texts)
         self._public = "\n".join(letters_of(text) for text in public)
         self._places: dict[str, list[int]] = {}
+        self._around: dict[
+            str, dict[str, int]
+        ] = {}  # by a window of more places: each passage around it, and one place
         place = 0
         for letters in self._texts.split("\n"):
-            for begin in range(0, len(letters) - WINDOW + 1, WINDOW):
-                places = self._places.setdefault(letters[begin : begin + WINDOW], [])
+            for begin in range(place, place + len(letters) - WINDOW + 1, WINDOW):
+                places = self._places.setdefault(self._texts[begin : begin + WINDOW], [])
                 if len(places) < MOST_PLACES:
-                    places.append(place + begin)
+                    places.append(begin)
+                else:
+                    self._keep_around(begin)
             place += len(letters) + 1
 
     def found(self, text: str) -> list[tuple[int, int]]:
@@ -91,19 +104,21 @@ class Passages:
         if len(text) < LEAST:  # as most of what stands in JSON and CSV
             return []
         read = _read(text, self._is_key)
+        letters, windows = read.letters, self._places
         spans: list[tuple[int, int]] = []
-        place = after = 0
-        while place <= len(read.letters) - WINDOW:
-            places = self._places.get(read.letters[place : place + WINDOW])
-            begin, end = self._longest(read.letters, place, places, after) if places else (place, place)
-            if end - begin >= LEAST:
-                begin, end = read.whole_words(begin, end)
-                if begin < end and read.letters[begin:end] not in self._public:
-                    joined = spans.pop()[0] if spans and begin == after else read.start(begin)
-                    spans.append((joined, read.end(end)))
-                    place = after = end
-                    continue
-            place += 1
+        after = 0
+        for place in [at for at in range(len(letters) - WINDOW + 1) if letters[at : at + WINDOW] in windows]:
+            if place < after:
+                continue
+            begin, end = self._longest(letters, place, after)
+            if end - begin < LEAST:
+                continue
+            stretch = read.whole_words(begin, end)
+            if not self._is_public(letters, stretch if stretch[1] - stretch[0] >= LEAST else (begin, end)):
+                begin, end = stretch
+                joined = spans.pop()[0] if spans and begin == after else read.start(begin)
+                spans.append((joined, read.end(end)))
+                after = end
         return spans
 
     def mask(self, text: str, *, seams: bool = False) -> str:
@@ -118,15 +133,33 @@ class Passages:
     def _is_key(self, key: str) -> bool:
         return len(key) < LEAST or key not in self._texts
 
-    def _longest(self, letters: str, place: int, places: list[int], after: int) -> tuple[int, int]:
+    def _is_public(self, letters: str, stretch: tuple[int, int]) -> bool:
+        return letters[stretch[0] : stretch[1]] in self._public
+
+    def _keep_around(self, begin: int) -> None:
+        around = self._around.setdefault(self._texts[begin : begin + WINDOW], {})
+        for place in range(max(begin + WINDOW - LEAST, 0), begin + 1):
+            around.setdefault(self._texts[place : place + LEAST], place)
+
+    def _longest(self, letters: str, window: int, after: int) -> tuple[int, int]:
         """Return the longest stretch around a window that is one in the texts too, from ``after`` on."""
-        begin = end = place
-        for there in places:
+        begin = end = window
+        for place, there in self._alike_places(letters, window, after):
             left = place - _alike_before(letters, place, self._texts, there, after)
             right = place + _alike(letters, place, self._texts, there)
             if right - left > end - begin:
                 begin, end = left, right
         return begin, end
+
+    def _alike_places(self, letters: str, window: int, after: int) -> Iterator[tuple[int, int]]:
+        """Yield places at a window or before it, each with one in the texts from which on they are alike."""
+        said = letters[window : window + WINDOW]
+        yield from ((window, there) for there in self._places[said])
+        if (around := self._around.get(said)) is not None:
+            for place in range(max(window + WINDOW - LEAST, after), window + 1):
+                there = around.get(letters[place : place + LEAST])
+                if there is not None:
+                    yield place, there
 
 
 def letters_of(text: str) -> str:
@@ -166,7 +199,8 @@ def _plain(token: str) -> str:
         token = html.unescape(token)
     if token.isascii() and token.isalnum():
         return token.lower()
-    return "".join(one for one in unicodedata.normalize("NFKD", token).casefold() if one.isalnum())
+    plain = unicodedata.normalize("NFKD", token).casefold().translate(_UNDIVIDED)
+    return "".join(one for one in plain if one.isalnum())
 
 
 def _alike(one: str, here: int, other: str, there: int) -> int:

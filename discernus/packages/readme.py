@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Collection
 from pathlib import PurePosixPath
 
 from discernus.experiments.experiment import Experiment
+from discernus.packages.contents import DESCRIPTIONS
 from discernus.packages.counting import counted
-from discernus.packages.reuse import taken_over
+from discernus.packages.reuse import told_of_reuse
 from discernus.packages.subject import Subject
 from discernus.packages.workbench import MODELS_FILE
 
@@ -15,26 +17,15 @@ UNRECORDED = "unrecorded/"  # before the name of a model that a migrated session
 _STORE = PurePosixPath("anew")  # a projects folder of its own, which is in nobody's way
 _AGAIN = _STORE / "again/experiments/again"
 
-_FILES = (
-    ("tables/results.csv", "the scores: a row for each analysis, with models, runs, versions, costs"),
-    ("tables/calls.csv", "a row for each prompt and its answer, with the files of their words"),
-    ("tables/documents.csv", "the texts: length, hash, and whether they are here"),
-    ("tables/corpus.csv", "what the author says of each text"),
-    ("tables/codebook.csv", "what each column of each table means, in which unit"),
-    ("session/", "the session as it was archived: prompts, answers, scores, report, log of events"),
-    ("session/deliverables/final_report.md", "the report"),
-    ("methods.md", "a paragraph for a paper's methods section"),
-    ("citation.bib", "how to cite this package"),
-    ("LICENCES.md", "what may be done with the texts, the annotations and the code"),
-    ("environment/", "versions of everything that had a part in it"),
-    ("ro-crate-metadata.json", "all of this for machines: RO-Crate 1.1 with W3C PROV relations"),
-)
+_SESSION = "session/"
+_WHOLE = "The session as it was archived: prompts, answers, scores, report, log of events"
 
 
-def readme(subject: Subject) -> str:
-    """Return README.md."""
+def readme(subject: Subject, names: Collection[str]) -> str:
+    """Return README.md; ``names`` are of the other files of the package."""
     facts = subject.session.facts
-    width = max(len(name) for name, _ in _FILES)
+    listed = {_SESSION: _WHOLE} | {name: what for name, what in DESCRIPTIONS.items() if name in names}
+    width = max(map(len, listed))
     version = subject.ran or subject.versions["discernus"]
     lines = [
         f"# {subject.title}",
@@ -49,20 +40,31 @@ def readme(subject: Subject) -> str:
         "## What is here",
         "",
         "```",
-        *(f"{name:<{width}}  {what}" for name, what in _FILES),
+        *(f"{name:<{width}}  {what}" for name, what in listed.items()),
         "```",
         "",
         "## Check it, and recompute every number",
         "",
-        f"With discernus {version} (another version says that it is another). Neither needs a key, a model or a",
-        "network.",
+        "In the folder above this one, which holds `bagit.txt`: is every file what was packed? And where is it?",
         "",
         "```",
-        "starter.py verify PACKAGE      is every file what was packed, and what was sealed?",
-        "starter.py reproduce PACKAGE   scores and tables again, from the archived answers",
+        "sha256sum -c --quiet manifest-sha256.txt",
+        'export PACKAGE="$PWD"',
         "```",
         "",
-        "Without discernus: `sha256sum -c manifest-sha256.txt`, in the folder above this one.",
+        f"Then in the folder of discernus {version} (another version says that it is another): is the session what was",
+        "sealed, and do its archived answers give every score and table again? No key and no model is needed.",
+        "",
+        "```",
+        'uv run starter.py verify "$PACKAGE"',
+        'uv run starter.py reproduce "$PACKAGE"',
+        "```",
+        "",
+        "Where R is at hand, it makes the main tables of the scores, without discernus:",
+        "",
+        "```",
+        'Rscript "$PACKAGE/data/tables/main_tables.R" "$PACKAGE/data/tables/results.csv"',
+        "```",
         "",
         *_again(subject),
     ]
@@ -70,7 +72,7 @@ def readme(subject: Subject) -> str:
 
 
 def _taken_over(subject: Subject) -> list[str]:
-    sentences = taken_over(one.record for one in subject.calls)
+    sentences = told_of_reuse(subject)
     return ["## What was not asked for anew", "", *sentences, ""] if sentences else []
 
 
@@ -106,7 +108,8 @@ def _again(subject: Subject) -> list[str]:
     return [
         "## Ask the models anew",
         "",
-        "This calls them again, and costs what they cost. Language models seldom give the same answer twice.",
+        "In the folder of discernus. This calls them again, and costs what they cost; the last command says how much",
+        "before it does. Language models seldom give the same answer twice.",
         "",
         "```",
         *_commands(experiment, models_file=subject.has_models_file),
@@ -119,17 +122,17 @@ def _commands(experiment: Experiment, *, models_file: bool) -> list[str]:
     """Return what makes the experiment again, in a store of its own, and runs it."""
     framework, corpus = (PurePosixPath(name) for name in (experiment.framework_file, experiment.corpus))
     copies = [
-        ("PACKAGE/data/session/experiment_snapshot.md", PurePosixPath("experiment.md")),
-        ("PACKAGE/data/session/framework_snapshot.md", framework),
-        ("PACKAGE/data/session/corpus/.", corpus),
-        ("PACKAGE/data/tables/corpus.csv", corpus.parent / "corpus.csv"),
+        ("session/experiment_snapshot.md", PurePosixPath("experiment.md")),
+        ("session/framework_snapshot.md", framework),
+        ("session/corpus/.", corpus),
+        ("tables/corpus.csv", corpus.parent / "corpus.csv"),
     ]
     folders = " ".join(_quoted(_AGAIN / folder) for folder in dict.fromkeys((framework.parent, corpus)))
     return [
         f"mkdir -p {folders}",
-        *(f"cp -r {source} {_quoted(_AGAIN / target)}" for source, target in copies),
-        *([f"cp PACKAGE/data/environment/{MODELS_FILE} {_STORE}/"] if models_file else []),
-        f"starter.py again/again --projects-dir {_STORE}",
+        *(f'cp -r "$PACKAGE/data/{source}" {_quoted(_AGAIN / target)}' for source, target in copies),
+        *([f'cp "$PACKAGE/data/environment/{MODELS_FILE}" {_STORE}/'] if models_file else []),
+        f"uv run starter.py again/again --projects-dir {_STORE}",
     ]
 
 

@@ -12,13 +12,13 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from discernus import __version__
 from discernus.packages.bag import PAYLOAD, SESSION, TABLES, PackageDamaged
-from discernus.packages.tables import CODEBOOK, package_tables
+from discernus.packages.comparison import Table, compare_sections, compare_tables
+from discernus.packages.tables import CODEBOOK, KEYS, package_tables
 from discernus.packages.workbench import MODELS_FILE, place_for
 from discernus.reports.report import final_report
 from discernus.sessions import layout
@@ -38,6 +38,9 @@ SECTIONS = (
     "Dimensions",
     "Documents and dimensions",
     "Derived metrics",
+    "Reading of answers",
+    "Results by variant",
+    "Results by language",
     "Labels",
     "Run-to-run consistency",
     "Sentence-resampling stability",
@@ -47,24 +50,6 @@ SECTIONS = (
     "Hypotheses",
 )
 MADE = (layout.EXTRACTED, layout.DELIVERABLES, layout.PAGES, "logs")  # what is made anew, and what tells of the making
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A cell that came out otherwise: where it stands, what was packed and what was computed now."""
-
-    place: str
-    packed: str
-    computed: str
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table, or a section of the report, and what differs; ``cells`` were compared."""
-
-    name: str
-    cells: int
-    differences: tuple[Difference, ...]
 
 
 @dataclass(frozen=True)
@@ -154,21 +139,8 @@ def _tables(packed: Path, session: Session) -> Iterator[Table]:
     computed = {name: data for name, data in package_tables(session).items() if name != CODEBOOK}  # it has no numbers
     for path in sorted(packed.glob("*.csv")):  # a package of an earlier version lacks what came later
         if path.name != CODEBOOK:
-            yield _compared(path.name, _rows(path.read_bytes()), _rows(computed.get(path.name, b"")))
-
-
-def _compared(name: str, packed: list[list[str]], computed: list[list[str]]) -> Table:
-    """Compare cell by cell; a row is named by its first cell, a column by its heading."""
-    headings = packed[0] if packed else []
-    differences = []
-    none: list[str] = []
-    for row, (was, is_now) in enumerate(zip_longest(packed, computed, fillvalue=none)):
-        for column, (one, other) in enumerate(zip_longest(was, is_now, fillvalue="")):
-            if one != other:
-                heading = headings[column] if column < len(headings) else f"column {column + 1}"
-                named = (was or is_now)[0] if row else "heading"
-                differences.append(Difference(f"row {row + 1} ({named}), {heading}", one, other))
-    return Table(name, sum(len(row) for row in packed), tuple(differences))
+            now = _rows(computed.get(path.name, b""))
+            yield compare_tables(path.name, _rows(path.read_bytes()), now, KEYS.get(path.name, ()))
 
 
 def _rows(data: bytes) -> list[list[str]]:
@@ -176,22 +148,16 @@ def _rows(data: bytes) -> list[list[str]]:
 
 
 def _sections(package: Path, report: str) -> Iterator[Table]:
-    """Compare the sections of the report that rest on the scores, cell by cell, sentence by sentence."""
+    """Compare the sections of the report that rest on the scores."""
     path = package / SESSION / layout.REPORT
     if not path.is_file():
         return
     packed, computed = (_by_section(text) for text in (path.read_text(encoding="utf-8"), report))
     for name in SECTIONS:
-        if name in packed or name in computed:
-            yield _compared(f"report: {name}", _lines(packed, name), _lines(computed, name))
+        if name in packed:
+            yield compare_sections(f"report: {name}", packed[name], computed.get(name, ""))
 
 
 def _by_section(report: str) -> Mapping[str, str]:
     parts = re.split(r"^## (.+)$", report, flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
-
-
-def _lines(sections: Mapping[str, str], name: str) -> list[list[str]]:
-    """Return a section's lines, those of tables cell by cell, without the padding and rules of their columns."""
-    lines = (line for line in sections.get(name, "").splitlines() if line.strip() and not re.fullmatch(r"[|:-]+", line))
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import cast
 
@@ -19,11 +20,20 @@ _ORCID = re.compile(r"https://orcid\.org/\d{4}-\d{4}-\d{4}-\d{3}[\dX]")
 
 
 @dataclass(frozen=True)
+class Organisation:
+    """A university, an archive; ``address`` is its page, or its ROR, None where none was given."""
+
+    name: str
+    address: str | None = None
+
+
+@dataclass(frozen=True)
 class Author:
-    """Somebody who answers for the study; ``orcid`` is the whole address, None where none was given."""
+    """Somebody who answers for the study; ``orcid`` is the whole address. What was not given is None."""
 
     name: str
     orcid: str | None = None
+    affiliation: Organisation | None = None
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,7 @@ class Subject:
     calls: tuple[Asked, ...]
     redactions: tuple[Redaction, ...]
     authors: tuple[Author, ...]
+    publisher: Organisation | None
     licences: Licences
     exported_at: datetime
     versions: dict[str, str]
@@ -91,6 +102,28 @@ class Subject:
         of = f"of {counted(len(self.records), 'planned analysis')}"
         answered = len(self.answered)
         return f"{of} {answered or 'none'} {'was' if answered < 2 else 'were'} answered; every prompt and every answer"
+
+
+def affiliated(authors: Sequence[Author], affiliations: Sequence[Organisation]) -> tuple[Author, ...]:
+    """Return the authors with their affiliations: one for all of them, or one for each in their order.
+
+    Raises ValueError where that is not how many there are.
+    """
+    if not affiliations:
+        return tuple(authors)
+    if not authors or len(affiliations) not in (1, len(authors)):
+        counts = f"{counted(len(affiliations), 'affiliation')} for {counted(len(authors), 'author')}"
+        raise ValueError(f"{counts}: give one --affiliation for all authors, or one for each, in their order")
+    each = list(affiliations) * (len(authors) // len(affiliations))
+    return tuple(replace(author, affiliation=at) for author, at in zip(authors, each, strict=True))
+
+
+def read_organisation(given: str) -> Organisation:
+    """Return the organisation of ``Name`` or ``Name <https://…>``; ValueError for anything else."""
+    found = re.fullmatch(r"\s*([^<>]+?)\s*(?:<(https?://[^<>\s]+)>)?\s*", given)
+    if found is None:
+        raise ValueError(f"'{given}' is no organisation: write 'Name' or 'Name <https://…>', with its address or ROR")
+    return Organisation(found[1], cast(str | None, found[2]))
 
 
 def read_author(given: str) -> Author:

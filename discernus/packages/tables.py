@@ -8,27 +8,35 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from discernus.experiments.corpus import Document
 from discernus.experiments.freezing import taken_out_of
 from discernus.reports import results
 from discernus.sessions import layout
-from discernus.sessions.archive import TIME_NOT_RECORDED, ArchiveDamaged, ArchivedCall
+from discernus.sessions.archive import ArchiveDamaged, ArchivedCall
 from discernus.sessions.layout import Call
+from discernus.sessions.questions import read_question
 from discernus.sessions.session import Session
-from discernus.stages.records import all_calls
+from discernus.stages.records import all_calls, answered_at, asked_at
 
 CODEBOOK = "codebook.csv"
 RESULTS = "results.csv"
 EVIDENCE = "evidence.csv"
 CONSISTENCY = "consistency.csv"
-ZONE_NOT_RECORDED = "zone_not_recorded"  # the mark of an answer whose times are as some clock showed them
 HYPOTHESIS_TESTS = "hypothesis_tests.csv"
+KEYS = {  # the columns that name a row of a table, where the first alone does not
+    "calls.csv": ("call", "attempt"),
+    "documents.csv": ("id",),
+    "corpus.csv": ("id",),
+    EVIDENCE: ("analysis", "dimension"),
+    CONSISTENCY: ("measure", "models", "in_place_of", "variant", "variable", "kind", "coefficient"),
+    HYPOTHESIS_TESTS: ("test", "model", "first", "second"),
+}
+R_SCRIPT = "main_tables.R"
+EXACT = "auto"  # the times of calls with every digit that was archived
 
 
 @dataclass(frozen=True)
@@ -83,20 +91,6 @@ def asked_of(session: Session) -> Iterator[Asked]:
         yield Asked(record, document, _messages(session, call), response)
 
 
-def answered_at(call: ArchivedCall) -> str | None:
-    """Return when the answer was on disk, without an offset where no zone was recorded; None where no time was."""
-    return None if TIME_NOT_RECORDED in call.marks else _moment(call, call.archived_at)
-
-
-def asked_at(call: ArchivedCall) -> str | None:
-    """Return when the request went out, without an offset where no zone was recorded; None where no time was."""
-    return None if call.started_at is None else _moment(call, call.started_at)
-
-
-def _moment(call: ArchivedCall, at: datetime) -> str:
-    return (at.replace(tzinfo=None) if ZONE_NOT_RECORDED in call.marks else at).isoformat()
-
-
 def _committed(session: Session, call: Call) -> int | None:
     try:
         found = session.archive.look_up(call)
@@ -107,7 +101,7 @@ def _committed(session: Session, call: Call) -> int | None:
 
 def _messages(session: Session, call: Call) -> tuple[str, ...]:
     try:
-        request = json.loads(session.store.get(call.request))
+        request = read_question(session.store, call.request)
         return tuple(layout.message(message["content_sha256"]) for message in request["messages"])
     except (LookupError, ValueError, TypeError):  # damaged: an audit says so
         return ()
@@ -133,13 +127,13 @@ _CALLS = (
         "started_at",
         "when the request went out; empty: not recorded",
         "ISO 8601, UTC; without an offset: the zone was not recorded",
-        lambda one: asked_at(one.record),
+        lambda one: asked_at(one.record, EXACT),
     ),
     _Column(
         "archived_at",
         "when the answer was on disk; empty: not recorded",
         "ISO 8601, UTC; without an offset: the zone was not recorded",
-        lambda one: answered_at(one.record),
+        lambda one: answered_at(one.record, EXACT),
     ),
     _Column("latency_ms", "from the request to the whole answer", "milliseconds", lambda one: one.record.latency_ms),
     _Column(

@@ -2,18 +2,18 @@
 
 The texts go whole, and so do the prompts that carried them. In what models wrote each quotation is masked, in its
 place, so that the scores around it are read as before; where that cannot be (they stood only in the words masked), the
-answer goes as a whole and its scores stand as they were. At the end every file is searched, and every number compared.
+answer goes as a whole and its scores stand as they were. What cannot be searched is not kept. At the end every file is
+searched, and every number compared.
 """
 
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import json
 import re
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -23,10 +23,20 @@ from typing import Any
 
 from discernus.canonical import canonical_json
 from discernus.experiments.corpus import Document
-from discernus.experiments.freezing import EXPERIMENT_SNAPSHOT, FRAMEWORK_SNAPSHOT, frozen_name, taken_out, taken_out_of
+from discernus.experiments.freezing import (
+    EXPERIMENT_SNAPSHOT,
+    FRAMEWORK_SNAPSHOT,
+    MANIFEST,
+    frozen_name,
+    taken_out,
+    taken_out_of,
+)
 from discernus.experiments.plan import Analysis
 from discernus.extraction.extract import Extraction, extract, from_second_model
-from discernus.packages.passages import MARK, Passages
+from discernus.packages.disguises import Opaque
+from discernus.packages.passages import LEAST, MARK, Passages
+from discernus.packages.proof import Proof
+from discernus.packages.sameness import ANSWER, first_difference, numbers_of, reads_the_same
 from discernus.reports import evidence, results
 from discernus.sessions import layout
 from discernus.sessions.archive import ArchivedCall
@@ -37,14 +47,14 @@ from discernus.sessions.session import Extracted, Session
 from discernus.stages.projection import tables_of
 from discernus.stages.records import session_records
 
-SCORED = ("_score", "_confidence", "_salience")
+REMEDY = "this program knows no way to take them out: do it by hand, in a copy of the session's folder"
 
-_ANSWER = re.compile(rf"{layout.ARCHIVE}/(?:rival_)?response_(?P<call>.+?)(?P<attempt>_try\d+)?\.txt")
 _SIDECAR = re.compile(rf"{layout.ARCHIVE}/(?:rival_)?metadata_(?P<call>.+?)(?:_try\d+)?\.json")
 _MESSAGE = re.compile(rf"{layout.ARCHIVE}/messages/[0-9a-f]{{64}}\.txt")
-_EXTRACTED = re.compile(rf"{layout.EXTRACTED}/extracted_\d+\.json")
+_EXTRACTED = re.compile(rf"{layout.EXTRACTED}/extracted_(\d+)\.json")
 _SUPERSEDED = re.compile(rf"{layout.SUPERSEDED}/seal_\d+/(.+)")
-_PUT = re.compile(r"^BEGIN (TEXT\S*)\n(.*)\nEND \1$", re.DOTALL | re.MULTILINE)  # the text in an analysis's prompt
+# What nothing is read from again: it may go where words of the texts cannot be taken out of it.
+_EXPENDABLE = ("corpus/", "logs/", f"{layout.SUPERSEDED}/", "fault_recovery/torn/", "deliverables/")
 _LITERAL = re.compile(r'"((?:[^"\\]|\\.)*)"(?P<key>\s*:)?', re.DOTALL)
 _QUOTED = re.compile("“([^”]*)”")
 
@@ -59,15 +69,16 @@ class _Copy:
 
     session: Session
     documents: tuple[Document, ...]
-    passages: Passages
+    proof: Proof
     quotes: set[str] = field(default_factory=set)  # what stands as evidence in answers about the documents
     answers: dict[str, bytes] = field(default_factory=dict)  # by the SHA-256 of the answer as it was
     unreadable: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         ids = {document.id for document in self.documents}
-        self.texts = {self.session.definition.texts[document.id].strip() for document in self.documents}
+        self.passages = self.proof.passages
         self.corpus = {frozen_name(document): document for document in self.documents}
+        self.staying = {frozen_name(document) for document in self.session.definition.documents} - self.corpus.keys()
         self.analyses: dict[int, Analysis] = {one.number: one for one in self.session.plan if one.document in ids}
 
     def concerns(self, call: str) -> bool:
@@ -93,13 +104,20 @@ def copy_session(source: Path, target: Path) -> None:
 
 
 def copy_without(
-    session: Session, target: Path, documents: Collection[Document], *, kind: Kind, reason: str
+    session: Session,
+    target: Path,
+    documents: Collection[Document],
+    *,
+    kind: Kind,
+    reason: str,
+    proof: Proof | None = None,
 ) -> Redaction:
     """Copy the session to ``target`` without the texts of the documents, and return what was taken out.
 
-    The record itself is not written. Raises CannotWithhold, which a copy that is not safe to pass on never survives.
+    ``proof`` is that of these documents, where the caller has it. The record itself is not written. Raises
+    CannotWithhold, which a copy that is not safe to pass on never survives.
     """
-    copy = _Copy(session, tuple(documents), _passages(session, tuple(documents)))
+    copy = _Copy(session, tuple(documents), proof or proof_for(session, documents))
     copy_session(session.folder, target)
     try:
         before = _hashes(target)
@@ -133,22 +151,25 @@ def _known_as(name: str) -> tuple[str, ...]:
     return (name,) if earlier is None else (name, earlier[1])
 
 
-def _passages(session: Session, documents: Collection[Document]) -> Passages:
+def proof_for(session: Session, documents: Collection[Document]) -> Proof:
     """Return what finds the documents' words; the author's own words and the texts that stay are no secret."""
     definition = session.definition
     gone = {document.id for document in documents}
-    table = [" ".join((one.id, one.file, *one.metadata, *one.metadata.values())) for one in definition.documents]
-    staying = [text for name, text in definition.texts.items() if name not in gone]
     framework = definition.framework
-    public = (framework.text, framework.contract.schema_text, definition.experiment.text, *table, *staying)
-    return Passages((definition.texts[name] for name in gone), public)
+    public = [framework.text, framework.contract.schema_text, definition.experiment.text]
+    public.append(session.store.get(MANIFEST).decode())
+    for one in definition.documents:
+        said = tuple(one.metadata.values())
+        public += [" ".join((one.id, one.file, *one.metadata, *said)), " ".join((one.id, *said)), " ".join(said)]
+    public += [text for name, text in definition.texts.items() if name not in gone]
+    return Proof([definition.texts[name] for name in gone], public)
 
 
 def _quoting(copy: _Copy) -> tuple[str, ...]:
     """Return which of the author's own files quote the texts; a session could not be repeated without them."""
-    alone = Passages(copy.texts)
-    framework, experiment = copy.session.definition.framework, copy.session.definition.experiment
-    files = {FRAMEWORK_SNAPSHOT: framework.text, EXPERIMENT_SNAPSHOT: experiment.text}
+    definition = copy.session.definition
+    alone = Passages(definition.texts[document.id] for document in copy.documents)
+    files = {FRAMEWORK_SNAPSHOT: definition.framework.text, EXPERIMENT_SNAPSHOT: definition.experiment.text}
     return tuple(name for name, text in files.items() if alone.found(text))
 
 
@@ -158,7 +179,7 @@ def _quoting(copy: _Copy) -> tuple[str, ...]:
 def _change(copy: _Copy, target: Path, names: Collection[str]) -> None:
     """Take the texts out of every file of the copy; answers go before the metadata that hold their hashes."""
     _gather(copy)
-    for name in sorted(names, key=lambda name: (_ANSWER.fullmatch(name) is None, name)):
+    for name in sorted(names, key=lambda name: (ANSWER.fullmatch(name) is None, name)):
         data = (target / name).read_bytes()
         changed = _changed(copy, name, data)
         if changed is None:
@@ -168,81 +189,90 @@ def _change(copy: _Copy, target: Path, names: Collection[str]) -> None:
 
 
 def _gather(copy: _Copy) -> None:
-    """Find what stands as evidence in any answer about the documents; what is a label as well is a label."""
+    """Find what stands, or stood, as evidence in any answer about the documents; what is a label as well is a label."""
     store, definition = copy.session.store, copy.session.definition
     labels = {""}
-    for name in (f"{layout.ARCHIVE}/{one}" for one in store.names(layout.ARCHIVE)):
-        found = _ANSWER.fullmatch(name)
-        if found is not None and copy.concerns(found["call"]):
+    for name in names_in(copy.session.folder):
+        answer, number = ANSWER.fullmatch(name), _number_extracted(name)
+        if answer is not None and copy.concerns(answer["call"]):
             extraction = extract(store.get(name).decode(), definition.framework)
-            copy.quotes |= {_plain(quote) for quotes in extraction.evidence.values() for quote in quotes}
-            labels |= {_plain(label) for label in extraction.labels.values()}
+        elif number in copy.analyses:
+            extraction = Extracted.model_validate_json(store.get(name)).extraction
+        else:
+            continue
+        copy.quotes |= {_plain(quote) for quotes in extraction.evidence.values() for quote in quotes}
+        labels |= {_plain(label) for label in extraction.labels.values()}
     copy.quotes -= labels
+
+
+def _number_extracted(name: str) -> int | None:
+    """Return the number of the analysis whose scores a file holds, or held in an earlier version; None: no scores."""
+    found = _EXTRACTED.fullmatch(_known_as(name)[-1])
+    return int(found[1]) if found is not None else None
 
 
 def _changed(copy: _Copy, name: str, data: bytes) -> bytes | None:
     """Return what a file is to be without the texts, None where it cannot be kept."""
-    if name.startswith("corpus/"):
-        return taken_out(copy.corpus[name].sha256).encode() if name in copy.corpus else data
-    if _ANSWER.fullmatch(name):
+    if name in copy.corpus:
+        return taken_out(copy.corpus[name].sha256).encode()
+    if name in copy.staying:
+        return data
+    try:
+        masked = _masked(copy, name, data)
+        return masked if not copy.proof.holds(masked) else _less(copy, name, masked)
+    except (Opaque, UnicodeDecodeError):
+        return None
+
+
+def _less(copy: _Copy, name: str, data: bytes) -> bytes | None:
+    """Return what is left of a file without the lines that hide words; None where that is not to be had.
+
+    What has to be there stays as it is: the check at the end names it.
+    """
+    if name.rpartition(".")[2] not in ("json", "jsonl", "csv", "gz", "png"):
+        lines = data.decode("utf-8", "replace").split("\n")
+        left = "\n".join(MARK if copy.proof.holds_said(line) else line for line in lines).encode()
+        if not copy.proof.holds(left):
+            return left
+    return None if name.startswith(_EXPENDABLE) and not name.endswith(".csv") else data
+
+
+def _masked(copy: _Copy, name: str, data: bytes) -> bytes:
+    """Return a file with a mark for what it says of the texts as far as that can be told apart from the rest."""
+    if ANSWER.fullmatch(name):
         return _answer(copy, name, data)
     if _SIDECAR.fullmatch(name):
         return _sidecar(copy, data)
     if _MESSAGE.fullmatch(name):
-        return _message(copy, data)
+        return copy.passages.mask(copy.proof.without_prompts(data.decode())).encode()
+    if _number_extracted(name) in copy.analyses:
+        return _without_evidence(copy, data)
     return _other(copy, name, data)
 
 
-def _message(copy: _Copy, data: bytes) -> bytes:
-    def put(found: re.Match[str]) -> str:
-        return f"BEGIN {found[1]}\n{MARK}\nEND {found[1]}" if found[2].strip() in copy.texts else found[0]
-
-    return copy.passages.mask(_PUT.sub(put, data.decode())).encode()
+def _without_evidence(copy: _Copy, data: bytes) -> bytes:
+    was = Extracted.model_validate_json(data)
+    quiet = was.extraction.model_copy(update={"evidence": _no_words(was.extraction)})
+    return _dumped(_masked_leaves(copy, was.model_copy(update={"extraction": quiet}).model_dump(mode="json")))
 
 
 def _answer(copy: _Copy, name: str, data: bytes) -> bytes:
     """Return the answer with its quotations masked: any evidence, and each passage of the texts."""
     call = name.rpartition("/")[2]
-    concerned = copy.concerns(_named(_ANSWER, name))
+    found = ANSWER.fullmatch(name)
+    concerned = found is not None and copy.concerns(found["call"])
     text = data.decode()
-    masked = copy.passages.mask(_without_quotes(text, copy.quotes) if concerned else text, seams=True)
-    if masked == text:
+    bare = copy.proof.without_prompts(_without_quotes(text, copy.quotes) if concerned else text)
+    masked = copy.passages.mask(bare, seams=True)
+    hides = copy.proof.holds(masked.encode())
+    if masked == text and not hides:
         return data
-    if concerned and not _reads_the_same(copy, name, text, masked):
-        copy.unreadable.append(call)
+    if hides or (concerned and not reads_the_same(copy.session, name, text, masked)):
         masked = f"{MARK}\n"
+        if not reads_the_same(copy.session, name, text, masked):
+            copy.unreadable.append(call)
     copy.answers[sha256(data).hexdigest()] = masked.encode()
     return masked.encode()
-
-
-def _reads_the_same(copy: _Copy, name: str, text: str, masked: str) -> bool:
-    """Return whether the masked answer gives every number that the answer gives, by itself and read by a second."""
-    framework = copy.session.definition.framework
-    found = _ANSWER.fullmatch(name)
-    call = Call.named(_named(_ANSWER, name))
-    if found is None or found["attempt"] is not None or call.purpose == "synthesis":
-        return True  # what is never scored need not be read
-    if call.purpose == "extraction":
-        return _numbers(extract(text, framework)) == _numbers(extract(masked, framework))
-    record = copy.session.archive.look_up(call)
-    finish_reason = record[0].finish_reason if record is not None else None
-    as_it_was, as_it_is = (extract(one, framework, finish_reason=finish_reason) for one in (text, masked))
-    if _numbers(as_it_was) != _numbers(as_it_is):
-        return False
-    for fallback in range(len(copy.session.extraction_models)):
-        second = copy.session.archive.look_up(
-            Call(call.number, "extraction", call.ask, fallback=fallback, source=call.fallback)
-        )
-        if second is not None:
-            first = from_second_model(second[1], as_it_was, framework, first_answer=text)
-            again = from_second_model(second[1], as_it_is, framework, first_answer=masked)
-            return _numbers(first) == _numbers(again)
-    return True
-
-
-def _numbers(extraction: Extraction) -> tuple[object, ...]:
-    one = extraction
-    return one.status, one.kind, one.route, one.scores, one.confidence, one.salience, set(one.missing), set(one.labels)
 
 
 def _sidecar(copy: _Copy, data: bytes) -> bytes:
@@ -269,22 +299,26 @@ def _is_hash(body: object) -> bool:
 
 def _json(copy: _Copy, data: bytes) -> bytes:
     try:
-        content = json.loads(data)
-    except ValueError:  # torn: masked as the text that it is
-        return copy.passages.mask(data.decode("utf-8", "replace"), seams=True).encode()
+        content = json.loads(data, object_pairs_hook=_each_once)
+    except (ValueError, RecursionError):  # torn, or says a thing twice: masked as the text that it is
+        return copy.passages.mask(copy.proof.without_prompts(data.decode("utf-8", "replace")), seams=True).encode()
     masked = _masked_leaves(copy, content)
     return data if masked == content else _dumped(masked)
 
 
-def _other(copy: _Copy, name: str, data: bytes) -> bytes | None:
-    """Return a file of any other kind; what is no text and holds the words all the same is not kept."""
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        raise ValueError("a name twice, of which readers see the last value alone")
+    return content
+
+
+def _other(copy: _Copy, name: str, data: bytes) -> bytes:
+    """Return a file of any other kind; what is packed, or a picture, stays. Raise UnicodeDecodeError for others."""
     kind = name.rpartition(".")[2]
-    try:
-        text = (gzip.decompress(data) if kind == "gz" else data).decode()
-    except (UnicodeDecodeError, OSError, EOFError):
-        return None if copy.passages.found(data.decode("utf-8", "replace")) else data
-    if kind == "gz":
-        return None if copy.passages.found(text) else data
+    if kind in ("gz", "png"):
+        return data
+    text = data.decode()
     if kind == "json":
         return _json(copy, data)
     if kind == "csv":
@@ -292,12 +326,13 @@ def _other(copy: _Copy, name: str, data: bytes) -> bytes | None:
     if kind == "jsonl":
         lines = (_json(copy, line.encode()) if line.strip() else line.encode() for line in text.split("\n"))
         return b"\n".join(line.replace(b"\n", b"") for line in lines)
-    return copy.passages.mask(_QUOTED.sub(lambda found: _quotation(copy, found), text)).encode()
+    bare = copy.proof.without_prompts(_QUOTED.sub(lambda found: _quotation(copy, found), text))
+    return copy.passages.mask(bare).encode()
 
 
 def _table(copy: _Copy, text: str) -> bytes:
     rows = list(csv.reader(io.StringIO(text, newline="")))
-    masked = [[copy.passages.mask(cell) for cell in row] for row in rows]
+    masked = [[_said(copy, cell) for cell in row] for row in rows]
     return text.encode() if masked == rows else b"".join(results.line(row) for row in masked)
 
 
@@ -332,22 +367,28 @@ def _without_quotes(text: str, quotes: Collection[str]) -> str:
 
 
 def _masked_leaves(copy: _Copy, content: Any) -> Any:
-    """Return the content with every text in it masked."""
+    """Return the content with every text in it masked, names of fields among them."""
     if isinstance(content, dict):
-        return {name: _masked_leaves(copy, value) for name, value in content.items()}
+        masked: dict[str, Any] = {}
+        for name, value in content.items():
+            said = _said(copy, name)
+            while said in masked:  # two names that are masked alike stay two
+                said += "'"
+            masked[said] = _masked_leaves(copy, value)
+        return masked
     if isinstance(content, list):
         return [_masked_leaves(copy, value) for value in content]
-    return copy.passages.mask(content, seams=True) if isinstance(content, str) else content
+    return _said(copy, content) if isinstance(content, str) else content
+
+
+def _said(copy: _Copy, text: str) -> str:
+    """Return a text with its passages masked; where it hides more of them, it goes whole."""
+    masked = copy.passages.mask(copy.proof.without_prompts(text), seams=True)
+    return MARK if len(masked) >= LEAST and copy.proof.holds_said(masked) else masked
 
 
 def _plain(quote: str) -> str:
     return " ".join(quote.split())
-
-
-def _named(pattern: re.Pattern[str], name: str) -> str:
-    found = pattern.fullmatch(name)
-    assert found is not None
-    return found["call"]
 
 
 # the numbers, from what is left
@@ -361,14 +402,14 @@ def _read_again(copy: _Copy, target: Session) -> None:
             continue
         record, text = _archived(target, was.call)
         again = _extraction(target, was, record, text)
-        is_now = again if _numbers(again) == _numbers(was.extraction) else was.extraction
+        is_now = again if numbers_of(again) == numbers_of(was.extraction) else was.extraction
         quiet = is_now.model_copy(update={"evidence": _no_words(is_now)})
         update = {"response_sha256": record.response_sha256, "extraction": quiet}
         masked = _masked_leaves(copy, was.model_copy(update=update).model_dump(mode="json"))
         written = Extracted.model_validate_json(json.dumps(masked)).model_dump_json(indent=1).encode()
         target.store.put(layout.extracted(number), written)
     for name, data in tables_of(target, list(session_records(target))).items():
-        if target.store.exists(name):  # a session of an earlier version has fewer
+        if copy.session.store.exists(name):  # a session of an earlier version has fewer
             target.store.put(name, data)
 
 
@@ -397,49 +438,12 @@ def _no_words(extraction: Extraction) -> dict[str, tuple[str, ...]]:
 
 def _check(copy: _Copy, target: Path) -> None:
     """Raise CannotWithhold where a file still holds words of the texts, or a number is another one."""
-    staying = {frozen_name(document) for document in copy.session.definition.documents} - copy.corpus.keys()
-    for name in sorted(_hashes(target).keys() - staying):
-        if any(copy.passages.found(text) for text in _texts_in(name, (target / name).read_bytes())):
-            raise CannotWithhold(f"'{name}' would still hold words of the texts, so nothing was written")
-    was, is_now = _rows(copy.session.folder), _rows(target)
-    metrics = {metric.name for metric in copy.session.definition.framework.derived_metrics}
-    for number, before in was.items():
-        for column in before:
-            if (column in metrics or column.endswith(SCORED)) and before[column] != is_now[number][column]:
-                what = f"{column} of analysis {number} would be {is_now[number][column]!r}, and is {before[column]!r}"
-                raise CannotWithhold(f"{what}, so nothing was written")
-
-
-def _texts_in(name: str, data: bytes) -> Iterator[str]:
-    """Yield what a file says: each text in it where its form is JSON or CSV, else all of it."""
-    said = (gzip.decompress(data) if name.endswith(".gz") else data).decode("utf-8", "replace")
-    try:
-        if name.endswith(".json"):
-            yield from _leaves(json.loads(said))
-        elif name.endswith(".jsonl"):
-            yield from (text for line in said.splitlines() for text in _leaves(json.loads(line)))
-        elif name.endswith(".csv"):
-            yield from (cell for row in csv.reader(io.StringIO(said, newline="")) for cell in row)
-        else:
-            yield said
-    except ValueError:  # torn
-        yield said
-
-
-def _leaves(content: Any) -> Iterator[str]:
-    if isinstance(content, str):
-        yield content
-    elif isinstance(content, dict | list):
-        for value in content.values() if isinstance(content, dict) else content:
-            yield from _leaves(value)
-
-
-def _rows(folder: Path) -> dict[str, dict[str, str]]:
-    """Return the rows of results.csv by their analyses; none where nothing was read yet."""
-    if not (folder / layout.RESULTS).is_file():
-        return {}
-    with (folder / layout.RESULTS).open(encoding="utf-8", newline="") as file:
-        return {row["analysis"]: row for row in csv.DictReader(file)}
+    fault = copy.proof.fault_in(target, but=copy.staying)
+    if fault is not None:
+        raise CannotWithhold(f"{fault}, so nothing was written; {REMEDY}")
+    difference = first_difference(copy.session, Session(target))
+    if difference is not None:
+        raise CannotWithhold(f"{difference}, so nothing was written")
 
 
 def _hashes(folder: Path) -> dict[str, str]:

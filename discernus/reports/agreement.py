@@ -18,7 +18,9 @@ _Found = Mapping[str, tuple[Coefficient, ...]]
 
 _INTERVALS = (
     f"In brackets stand 95 % intervals: of Cronbach's alpha Feldt's, of the others from {RESAMPLES} resamples of the "
-    "documents (bias-corrected and accelerated; the seed of the draws is a hash of the values, see `consistency.csv`)."
+    "documents (bias-corrected and accelerated; the seed of the draws is a hash of the values, see `consistency.csv`), "
+    "or, where its bound lies farther out, by the F distribution if there is such an interval, else by the jackknife: "
+    "draws from few documents vary too little."
 )
 _STABILITY = (
     "*Sentence-resampling stability*: each run of an `offline/…` method counts over a fresh draw of the text's "
@@ -36,7 +38,8 @@ _CONSISTENCY = (
 _THRESHOLDS = (
     "The highest customary threshold that the lower bound of the interval reaches; the figure itself is not judged. "
     "ICC: 0.5 moderate, 0.75 good, 0.9 excellent (Koo and Li 2016). Krippendorff's alpha: 0.667 for tentative "
-    "conclusions, 0.8 to rely on (Krippendorff 2019). Cronbach's alpha: 0.7, 0.8, 0.9 (Nunnally 1978)."
+    "conclusions, 0.8 to rely on (Krippendorff 2004, p. 241). Cronbach's alpha: 0.7, 0.8, 0.9 (Nunnally 1978, pp. "
+    "245-246)."
 )
 
 
@@ -81,11 +84,16 @@ def section_name(groups: list[Group]) -> str:
     return series(names).capitalize() or "Run-to-run consistency"
 
 
+def interval_of(one: Coefficient) -> str:
+    """Return a coefficient's interval as a cell."""
+    return NONE if one.interval.low is None else f"[{number(one.interval.low)}, {number(one.interval.high)}]"
+
+
 def with_interval(one: Coefficient) -> str:
     """Return a coefficient as a cell: the value, its interval, and a mark where it rests on few documents."""
     if one.value is None:
         return NONE
-    bounds = "" if one.interval.low is None else f" [{number(one.interval.low)}, {number(one.interval.high)}]"
+    bounds = "" if one.interval.low is None else f" {interval_of(one)}"
     return f"{number(one.value)}{bounds}{FEW if one.rests_on_few else ''}"
 
 

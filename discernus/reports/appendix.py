@@ -33,7 +33,9 @@ def evidence(data: ReportData) -> str:
         f"{count(len(distinct), 'distinct quotation')} given as evidence; {lost} of them not found in the document "
         f"they are said to be from{f', {unchecked} not checked since the text is not at hand' if unchecked else ''}. "
         "Typography, white space and letter case do not count in the comparison. A quotation that stands in the text "
-        f"is not thereby good evidence.{_prose(data)}",
+        f"is not thereby good evidence. For each dimension stand here the {QUOTES_SHOWN} most cited, of different "
+        f"documents where there are, and at most {NOT_FOUND_SHOWN} that are not in their text; `evidence.csv` has "
+        f"all.{_prose(data)}",
     ]
     none = "No evidence was read." if _prose(data) else "No evidence was quoted."
     for dimension in data.framework.dimensions:

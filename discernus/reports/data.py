@@ -7,6 +7,7 @@ from typing import Literal
 from discernus.experiments.corpus import Document
 from discernus.experiments.experiment import Experiment
 from discernus.experiments.framework import Framework
+from discernus.reports.prose import Prose
 from discernus.reports.records import AnalysisRecord
 from discernus.statistics.verdicts import Tested
 
@@ -215,5 +216,6 @@ class ReportData:
     earlier: tuple[EarlierReading, ...] | None = None  # None: nothing tells what was before
     earlier_gone: tuple[str, ...] = ()  # sessions that were opened before, and can no longer be read
     tests: tuple[Tested, ...] = ()  # of the statistical plan
+    prose: Prose | None = None  # None: the experiment asks for none
     baselines: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     """Of an offline model: each document's scores by the count over its whole text, without resampling."""

@@ -17,8 +17,8 @@ from discernus.reports.data import ReportData
 from discernus.reports.drawing import COLOURS, INK, MARKERS, Drawing, name_of
 from discernus.reports.groups import Group
 from discernus.reports.markdown import NONE, number, usd
+from discernus.statistics.consistency import ONE_WAY
 from discernus.statistics.descriptives import describe
-from discernus.statistics.mean_interval import mean_interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,9 +29,10 @@ DOCUMENTS_DRAWN = 60
 STROKES = 200  # documents on a line; the range of more is drawn
 NUMBERS_IN_CELLS = 16  # dimensions beyond which a cell has no room for its number
 WIDTH = 7.2  # inches
+LOWEST = -0.5  # of a coefficient in a figure: one of less says no more than that the runs disagree
 SPREAD, ROOM = 0.25, 0.8  # of the distance between two dimensions: between two models at most, and for all of them
 
-INTERVAL = "95 % t interval over documents"
+INTERVAL = "its 95 % interval, as in the table of dimensions"
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,10 @@ def figures_of(data: ReportData, groups: list[Group]) -> list[Figure]:
     found = [_profile(group, scale, f"profile-{at}") for at, group in enumerate(drawn[:GROUPS_DRAWN], start=1)]
     found += list(_comparison(drawn, scale))
     found += [_heatmap(group, scale, f"documents-{at}") for at, group in enumerate(drawn[:GROUPS_DRAWN], start=1)]
+    largest = _largest_spread(drawn[:GROUPS_DRAWN], scale)
     for at, group in enumerate(drawn[:GROUPS_DRAWN], start=1):
-        found += _agreement(group, scale, f"runs-{at}")
+        found += _agreement(group, scale, f"runs-{at}", largest)
+        found += _consistency(group, scale, f"consistency-{at}")
     return [*found, *_costs(data)]
 
 
@@ -118,15 +121,14 @@ def _mean_drawn(
     axes: Axes, group: Group, dimension: Dimension, scale: _Scale, height: float, style: int = 0
 ) -> tuple[str, ...]:
     """Draw a mean with its interval; return its row."""
-    across = group.across_documents(dimension.name)
-    interval = mean_interval(across.n, across.mean, across.sd)
-    colour = COLOURS[style]
-    if interval is not None:
-        axes.plot([scale.place(dimension, end) for end in interval], [height, height], color=colour, linewidth=1.8)
-    if across.mean is not None:
-        axes.plot([scale.place(dimension, across.mean)], [height], linestyle="", marker=MARKERS[style], color=colour)
-    low, high = interval or (None, None)
-    return (dimension.label, str(across.n), number(across.mean), number(low), number(high))
+    mean = group.mean(dimension.name)
+    low, high, colour = mean.interval.low, mean.interval.high, COLOURS[style]
+    if low is not None and high is not None:
+        ends = [scale.place(dimension, end) for end in (low, high)]
+        axes.plot(ends, [height, height], color=colour, linewidth=1.8)
+    if mean.value is not None:
+        axes.plot([scale.place(dimension, mean.value)], [height], linestyle="", marker=MARKERS[style], color=colour)
+    return (dimension.label, str(mean.documents), number(mean.value), number(low), number(high))
 
 
 def _comparison(groups: list[Group], scale: _Scale) -> Iterator[Figure]:
@@ -147,7 +149,7 @@ def _comparison(groups: list[Group], scale: _Scale) -> Iterator[Figure]:
     title = "Models and variants compared"
     more = f" The first {len(compared)} of {len(groups)} are drawn." if len(groups) > len(compared) else ""
     caption = (
-        f"Means over documents with the {INTERVAL}. The documents are the same, so whether intervals overlap does not "
+        f"Means over documents; line: {INTERVAL}. The documents are the same, so whether intervals overlap does not "
         f"show whether the models differ.{more}"
     )
     headings = ("model and variant", "dimension", "documents", "mean", "interval from", "to")
@@ -182,7 +184,7 @@ def _cells(axes: Axes, documents: tuple[str, ...], means: list[dict[str, float |
             share = min(max((scale.place(dimension, value) - low) / (high - low), 0.0), 1.0)
             axes.add_patch(Rectangle((column - 0.5, line - 0.5), 1, 1, facecolor=colormaps["cividis"](share)))
             if len(scale.dimensions) <= NUMBERS_IN_CELLS:
-                ink = "#ffffff" if share < 0.55 else "#000000"
+                ink = "#ffffff" if share < 0.46 else "#000000"  # where both contrast alike with cividis
                 axes.text(column, line, number(value, 2), ha="center", va="center", color=ink, fontsize=7.5)
     axes.set_xlim(-0.5, len(scale.dimensions) - 0.5)
     axes.set_ylim(len(documents) - 0.5, -0.5)
@@ -195,8 +197,17 @@ def _cells(axes: Axes, documents: tuple[str, ...], means: list[dict[str, float |
     axes.tick_params(length=0)
 
 
-def _agreement(group: Group, scale: _Scale, key: str) -> list[Figure]:
-    """Draw how much the scores of one document differ from run to run; nothing where each was read once."""
+def _largest_spread(groups: list[Group], scale: _Scale) -> float:
+    """Return how far the figures of agreement reach: as far for each group, so that they can be compared."""
+    found = ((one, group.spread(one.name).largest) for group in groups for one in scale.dimensions)
+    return max((scale.length(one, largest) for one, largest in found if largest is not None), default=0.0)
+
+
+def _agreement(group: Group, scale: _Scale, key: str, largest: float) -> list[Figure]:
+    """Draw how much the scores of one document differ from run to run; nothing where each was read once.
+
+    The axis reaches a little beyond ``largest``.
+    """
     spreads = {
         dimension: [sd for row in group.table(dimension.name) if (sd := describe(row).sd) is not None]
         for dimension in scale.dimensions
@@ -211,7 +222,7 @@ def _agreement(group: Group, scale: _Scale, key: str) -> list[Figure]:
             if spread.mean is not None:
                 drawing.axes.plot([scale.length(dimension, spread.mean)], [at], marker="o", color=COLOURS[0])
             rows.append((dimension.label, str(spread.n), number(spread.mean), number(spread.maximum)))
-        drawing.axes.set_xlim(left=0.0)
+        drawing.axes.set_xlim(0.0, 1.05 * largest if largest > 0 else 1.0)
         unit = "units of the score" if scale.shared else "shares of the dimension's own scale"
         drawing.axes.set_xlabel(f"SD over the runs of one document, in {unit}")
     title = f"Agreement over runs: {_titled(group)}"
@@ -220,6 +231,32 @@ def _agreement(group: Group, scale: _Scale, key: str) -> list[Figure]:
         "runs gave the same. It tells how far the runs repeat each other, not whether they are right."
     )
     headings = ("dimension", "documents with two runs or more", "mean SD", "largest SD")
+    return [Figure(title, caption, drawing.svg(key, title), headings, tuple(rows))]
+
+
+def _consistency(group: Group, scale: _Scale, key: str) -> list[Figure]:
+    """Draw how far a language model's runs agree, as the table has it; nothing where no coefficient is defined."""
+    found = {} if group.offline else {one: group.coefficients(one.name)[0] for one in scale.dimensions}
+    if all(one.value is None for one in found.values()):
+        return []
+    rows = []
+    with _by_dimension(scale, limited=False) as drawing:
+        axes = drawing.axes
+        for at, (dimension, one) in enumerate(found.items()):
+            low, high = one.interval.low, one.interval.high
+            if low is not None and high is not None:
+                axes.plot([max(low, LOWEST), min(high, 1.0)], [at, at], color=COLOURS[0], linewidth=1.8)
+            if one.value is not None:
+                axes.plot([max(one.value, LOWEST)], [at], marker="o", color=COLOURS[0])
+            rows.append((dimension.label, str(one.documents), number(one.value), number(low), number(high)))
+        axes.set_xlim(LOWEST - 0.02, 1.02)
+        axes.set_xlabel(f"{ONE_WAY[0]} over runs")
+    title = f"{group.consistency_name.capitalize()}: {_titled(group)}"
+    caption = (
+        f"Dot: {ONE_WAY[0]}, of a single run; line: its 95 % interval, both as in the table of consistency. What is "
+        f"below {LOWEST:g} is drawn there. It is neither accuracy nor intercoder reliability."
+    )
+    headings = ("dimension", "documents", ONE_WAY[0], "interval from", "to")
     return [Figure(title, caption, drawing.svg(key, title), headings, tuple(rows))]
 
 

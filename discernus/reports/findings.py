@@ -3,16 +3,22 @@
 from collections import Counter
 
 from discernus.extraction.names import label_names
-from discernus.reports.agreement import FEW, section_name, with_interval
+from discernus.reports.agreement import FEW, interval_of, section_name, with_interval
 from discernus.reports.data import ReportData
 from discernus.reports.groups import Group, variables_of
 from discernus.reports.markdown import NONE, number, series, split_table, table, text
 from discernus.statistics.consistency import ONE_WAY
+from discernus.statistics.resampling import FEWEST_DOCUMENTS
 
 DOCUMENT_ROWS = 60
 LABELS_SHOWN = 3
 NO_SCORES = "No analysis gave a score."
 LABEL_LENGTH = 40
+ABOUT_MEANS = (
+    "The 95 % interval of a mean is from resampled documents or Student's, whichever bound lies farther out; it is of "
+    f"{FEWEST_DOCUMENTS} documents or more, holds beyond them only if they were drawn at random, and may reach beyond "
+    "the scale."
+)
 
 
 def dimensions(data: ReportData, groups: list[Group]) -> str:
@@ -20,15 +26,16 @@ def dimensions(data: ReportData, groups: list[Group]) -> str:
     parts = ["## Dimensions"]
     names, _ = variables_of(data.framework)
     for group in groups:
-        headings = ["dimension", "documents", "scores", "mean", "SD", "min", "max", "SD within", _short(group)]
+        headings = ["dimension", "documents", "scores", "mean", "95 % interval", "SD", "min", "max", "SD within"]
+        headings.append(_short(group))
         rows = [_row(group, name) for name in names]
         shown = table(headings, rows) if _gave_scores(group) else NO_SCORES
         parts.append(f"### {group.title}\n\n{shown}{_noted(group)}")
     scales = {f"{dimension.low:g} to {dimension.high:g}" for dimension in data.framework.dimensions}
     scale = f"All scores are on a scale of {scales.pop()}." if len(scales) == 1 else "Scales: see the data dictionary."
     parts.append(
-        f"{scale} Mean, SD (ddof 1), min and max are over documents, each with its mean over runs. *Scores* counts "
-        "single analyses with a score; *SD within* is the mean SD of one document's scores over runs. "
+        f"{scale} Mean, SD (ddof 1), min and max are over documents, each with its mean over runs. {ABOUT_MEANS} "
+        "*Scores* counts single analyses with a score; *SD within* is the mean SD of one document's scores over runs. "
         f"{NONE} means that there is no number, for the reasons given under *Gaps* and *{section_name(groups)}*, where "
         f"the last column and its mark {FEW} are explained."
     )
@@ -41,7 +48,9 @@ def _row(group: Group, name: str) -> list[str]:
         text(name),
         f"{across.n} of {across.n + across.missing}",
         str(group.count(name)),
-        *map(number, (across.mean, across.sd, across.minimum, across.maximum, spread.mean)),
+        number(across.mean),
+        interval_of(group.mean(name)),
+        *map(number, (across.sd, across.minimum, across.maximum, spread.mean)),
         with_interval(group.coefficients(name)[0]),
     ]
 
@@ -89,7 +98,7 @@ def labels(data: ReportData, groups: list[Group]) -> str | None:
     names = label_names(data.framework)
     if not names:
         return None
-    parts = ["## Labels", "How many of a document's runs gave which label."]
+    parts = ["## Labels", f"How many of a document's runs gave which label; {NONE}: none gave any."]
     for group in groups:
         rows = []
         for document in group.documents[:DOCUMENT_ROWS]:

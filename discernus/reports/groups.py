@@ -5,8 +5,8 @@ analyses that another read are missing from the requested model's figures like a
 """
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 
 from discernus.experiments.experiment import OFFLINE_PREFIX
 from discernus.experiments.framework import Framework
@@ -23,6 +23,7 @@ from discernus.statistics.consistency import (
     stability,
 )
 from discernus.statistics.descriptives import Description, describe
+from discernus.statistics.means import mean_over_documents
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,16 @@ class Group:
     def across_documents(self, variable: str) -> Description:
         """Describe the documents' means: a document counts once, however many runs it has."""
         return describe(self.means(variable).values())
+
+    def mean(self, variable: str) -> Coefficient:
+        """Return the mean over documents, each with its mean over runs, with its interval."""
+        return mean_over_documents(tuple(mean for mean in self.means(variable).values() if mean is not None))
+
+    def of_documents(self, documents: Collection[str]) -> "Group":
+        """Return the part of the group that is about these documents."""
+        records = tuple(record for record in self.records if record.document in documents)
+        kept = tuple(name for name in self.documents if name in documents)
+        return replace(self, records=records, documents=kept, planned=len(kept) * len(self.runs), stand_ins=())
 
     def count(self, variable: str) -> int:
         """Return how many single values there are."""

@@ -38,6 +38,18 @@ def html_report(data: ReportData, markdown: str) -> str:
     if figures:
         at = next((at for at, (_, title) in enumerate(headings) if title == AFTER), -1)
         headings.insert(at + 1, ("figures", "Figures"))
+    title = " ".join((data.experiment.title or data.experiment.name).split())
+    shown = [_sanitised(tokens[:begin]), _contents(headings), _sanitised(tokens[begin:place])]
+    return _page(title, [*shown, _figures(figures), _sanitised(tokens[place:])])
+
+
+def page_of(title: str, markdown: str) -> str:
+    """Return any page of Markdown, made by code from disarmed text, as a page that needs nothing else."""
+    tokens, _ = _parsed(markdown)
+    return _page(title, [_sanitised(tokens)])
+
+
+def _page(title: str, parts: Sequence[str]) -> str:
     style = files("discernus.reports").joinpath("report.css").read_text(encoding="utf-8")
     return "\n".join(
         [
@@ -48,16 +60,12 @@ def html_report(data: ReportData, markdown: str) -> str:
             f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             '<meta name="color-scheme" content="light dark">',
-            f"<title>{escape(' '.join((data.experiment.title or data.experiment.name).split()))}</title>",
+            f"<title>{escape(title)}</title>",
             f"<style>\n{style}</style>",
             "</head>",
             "<body>",
             "<main>",
-            _sanitised(tokens[:begin]),
-            _contents(headings),
-            _sanitised(tokens[begin:place]),
-            _figures(figures),
-            _sanitised(tokens[place:]),
+            *parts,
             "</main>",
             "</body>",
             "</html>",

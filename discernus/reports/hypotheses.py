@@ -14,10 +14,11 @@ TITLE = "## Hypotheses"
 LEFT_OUT_SHOWN = 6
 PAIRS_SHOWN = 30
 RULES = (
-    "Each document counts once, with its mean over the runs of one model under one variant; runs are not cases. Groups "
-    "come from `corpus.csv`. All p values are two-sided. What is judged is the planned test, never the wording of the "
-    "hypothesis: *supported* where every test of it has its expected result after the correction, *contradicted* where "
-    "one has the opposite, *inconclusive* where the data decide neither, which is no sign of equality."
+    "Each document counts once, with its mean over the runs of one model under one variant; runs are not cases "
+    "(a mixed model takes the runs themselves, and the document stays the case). Groups come from `corpus.csv`. All "
+    "p values are two-sided. What is judged is the planned test, never the wording of the hypothesis: *supported* "
+    "where every test of it has its expected result after the correction, *contradicted* where one has the opposite, "
+    "*inconclusive* where the data decide neither, which is no sign of equality."
 )
 
 
@@ -140,7 +141,9 @@ def _effects(done: list[tuple[int, Tested]]) -> str:
     ]
     note = (
         "Intervals are in brackets, with their level. What a test of this size finds in 80 of 100 cases is for its own "
-        "level, before any correction. The smallest possible p is that of exact tests: such data cannot go below."
+        "level, before any correction. The smallest possible p is that of exact tests: such data cannot go below. "
+        "The interval of Hedges' g takes the SDs of both groups as equal, which Welch's test does not: one may leave "
+        "out 0 where the other does not, and it is the test that is judged."
     )
     return f"{split_table(headings, rows)}\n\n{note}" if rows else note
 

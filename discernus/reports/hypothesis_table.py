@@ -19,6 +19,7 @@ METHOD_NAMES: Mapping[str, str] = {
     "anova": "analysis of variance",
     "welch_anova": "Welch's analysis of variance",
     "kruskal_wallis": "Kruskal-Wallis test",
+    "mixed_model": "mixed model (REML, Satterthwaite)",
     "pearson": "Pearson's correlation",
     "spearman": "Spearman's correlation",
     "kendall": "Kendall's correlation",

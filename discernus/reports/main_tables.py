@@ -16,8 +16,9 @@ from discernus.reports.markdown import NONE, number
 HEADINGS = ("Variable", "Documents", "Scores", "Mean", "SD", "Min", "Max")
 NOTE = (
     "A document counts once, with its mean over runs; mean, SD (n − 1), minimum and maximum are over documents. "
-    f"Scores: single analyses with a value. {NONE}: no value. Not validated against human coding."
+    f"Scores: single analyses with a value. {NONE}: no value."
 )
+NOT_VALIDATED = "Not validated against human coding."
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -59,19 +60,26 @@ def _rows(group: Group, names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
     return tuple(rows)
 
 
-def as_latex(tables: Sequence[MainTable]) -> str:
-    """Return the tables as LaTeX, which needs the package booktabs."""
-    return "% needs \\usepackage{booktabs}\n" + "\n".join(map(_latex, tables))
+def as_latex(tables: Sequence[MainTable], human_validation: str | None = None) -> str:
+    """Return the tables as LaTeX, which needs the package booktabs; below each stands what is said of validation."""
+    note = _note(human_validation)
+    return "% needs \\usepackage{booktabs}\n" + "\n".join(_latex(table, note) for table in tables)
 
 
-def _latex(table: MainTable) -> str:
+def _note(human_validation: str | None) -> str:
+    if human_validation is None:
+        return f"{NOTE} {NOT_VALIDATED}"
+    return f"{NOTE} Validation, as the author states it: {human_validation}"
+
+
+def _latex(table: MainTable, note: str) -> str:
     rows = "\n".join(f"{' & '.join(map(_escaped, row))} \\\\" for row in table.rows)
     return (
         "\\begin{table}\n"
         f"\\caption{{{_escaped(table.caption)}}}\n"
         f"\\begin{{tabular}}{{l{'r' * (len(HEADINGS) - 1)}}}\n\\toprule\n"
         f"{' & '.join(HEADINGS)} \\\\\n\\midrule\n{rows}\n\\bottomrule\n\\end{{tabular}}\n\n"
-        f"\\smallskip\\footnotesize {_escaped(NOTE)}\n\\end{{table}}\n"
+        f"\\smallskip\\footnotesize {_escaped(note)}\n\\end{{table}}\n"
     )
 
 
@@ -80,16 +88,17 @@ def _escaped(value: str) -> str:
     return "".join(_LATEX.get(one, one) for one in plain)
 
 
-def as_html(tables: Sequence[MainTable]) -> str:
+def as_html(tables: Sequence[MainTable], human_validation: str | None = None) -> str:
     """Return the tables as an HTML page without styles beyond rules and alignment, which Word keeps."""
+    note = _note(human_validation)
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>Main tables</title></head>\n<body>\n'
-        + "\n".join(map(_html, tables))
+        + "\n".join(_html(table, note) for table in tables)
         + "\n</body>\n</html>\n"
     )
 
 
-def _html(table: MainTable) -> str:
+def _html(table: MainTable, note: str) -> str:
     rule = "border-bottom:1px solid black;padding:2px 8px"
     head = "".join(f'<th style="{rule};text-align:{_side(at)}">{one}</th>' for at, one in enumerate(HEADINGS))
     rows = "\n".join(
@@ -101,7 +110,7 @@ def _html(table: MainTable) -> str:
     return (
         f"<p><b>{escape(table.caption)}</b></p>\n"
         f'<table style="border-collapse:collapse;border-top:1px solid black;border-bottom:1px solid black">\n'
-        f"<tr>{head}</tr>\n{rows}\n</table>\n<p>{escape(NOTE)}</p>"
+        f"<tr>{head}</tr>\n{rows}\n</table>\n<p>{escape(note)}</p>"
     )
 
 

@@ -69,13 +69,13 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1)
     return "\n".join([line(headings), f"|{'|'.join(rule)}|", *map(line, rows)])
 
 
-def split_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def split_table(headings: Sequence[str], rows: Sequence[Sequence[str]], page: int = WIDTH) -> str:
     """Return the table, split by columns into several that fit the page, the first column repeated in each."""
     widths = [max(len(cell) for cell in column) + 3 for column in zip(headings, *rows, strict=True)]
     parts: list[list[int]] = [[]]
     used = widths[0]
     for index in range(1, len(headings)):
-        if parts[-1] and used + widths[index] > WIDTH:
+        if parts[-1] and used + widths[index] > page:
             parts.append([])
             used = widths[0]
         parts[-1].append(index)

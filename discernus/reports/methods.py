@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from discernus.experiments.experiment import OFFLINE_PREFIX
+from discernus.experiments.experiment import OFFLINE_PREFIX, Experiment
 from discernus.reports.data import ReportData
 from discernus.reports.markdown import count, series, text
 from discernus.reports.records import AnalysisRecord
@@ -16,6 +16,14 @@ NOT_VALIDATED = (
     "**Not validated against human coding.** No score below has been compared with what human coders make of these "
     "texts. Agreement between runs is no such comparison."
 )
+
+
+def validation(experiment: Experiment) -> str:
+    """Return what the first page says of human coding: that there was none, or what the author says of it."""
+    if experiment.human_validation is None:
+        return NOT_VALIDATED
+    return f"**Validation against human coding**, as the author states it: {text(experiment.human_validation)}"
+
 
 _ROUTES = {
     "contract_json": "as JSON in the form asked for",
@@ -35,11 +43,14 @@ def methods(data: ReportData) -> str:
         ("Models asked, and versions that answered", _models(data)),
         ("Days of access", _days(data)),
         ("Service", _services(data)),
-        ("Parameters", "under *What was run*"),
+        ("Parameters", "none; no language model was asked" if _offline(data) else "under *What was run*"),
         ("Prompts", _prompts(data)),
         ("Counts", _counts(data)),
+        ("Repeats", f"{count(data.experiment.runs_per_model, 'run')} of each text by each model under each variant"),
         ("How scores were read from answers", _routes(data)),
-        ("Validation against human coding", f"none. {_blank('any validation done elsewhere, with its figures')}"),
+        ("Missing scores", "left out of every figure, and named under *Gaps*; none is estimated"),
+        ("Stated confidence", "kept in `results.csv`; it weighs and filters nothing"),
+        ("Validation against human coding", _validation(data)),
         ("Exclusions", f"none by this program; what is missing is under *Gaps*. {_blank('texts left out, and why')}"),
         ("Deviations from a plan", _deviations(data)),
         ("Seeds", _seeds(data)),
@@ -56,7 +67,12 @@ def methods(data: ReportData) -> str:
 
 
 def _blank(what: str) -> str:
-    return f"**&#91;to be stated by the author: {what}&#93;**"
+    return f"**&#91;to be filled in by the author: {what}&#93;**"
+
+
+def _offline(data: ReportData) -> bool:
+    """Whether no language model was asked."""
+    return all(record.read_by.startswith(OFFLINE_PREFIX) for record in data.records)
 
 
 def _answered(data: ReportData) -> list[AnalysisRecord]:
@@ -85,13 +101,20 @@ def _days(data: ReportData) -> str:
     return (days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}") + f" (UTC){more}"
 
 
+def _validation(data: ReportData) -> str:
+    stated = data.experiment.human_validation
+    if stated is not None:
+        return f"as the author states it: {text(stated)}"
+    return f"none. {_blank('any validation done elsewhere, with its figures, or `human_validation` in experiment.md')}"
+
+
 def _services(data: ReportData) -> str:
     told = [
         f"{text(one.model)} at {text(one.vendor or 'a vendor that is not known')}"
         + (f", {text(one.region)}" if one.region else "")
         for one in data.destinations
     ]
-    if not told and all(record.read_by.startswith(OFFLINE_PREFIX) for record in data.records):
+    if not told and _offline(data):
         return "none; no model was asked over a network"
     return "; ".join(told) or "not recorded"
 
@@ -115,7 +138,8 @@ def _counts(data: ReportData) -> str:
 
 def _routes(data: ReportData) -> str:
     routes = Counter(record.route for record in data.records if record.route is not None)
-    return "; ".join(f"{number:,} {_ROUTES[route]}" for route, number in routes.most_common()) or "none was read"
+    told = "; ".join(f"{number:,} {_ROUTES[route]}" for route, number in routes.most_common()) or "none was read"
+    return told if _offline(data) else f"{told}; by model under *Reading of answers*"
 
 
 def _deviations(data: ReportData) -> str:

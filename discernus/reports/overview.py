@@ -7,14 +7,21 @@ from discernus.experiments.experiment import OFFLINE_PREFIX, Experiment
 from discernus.reports.data import ReportData, TakenOver
 from discernus.reports.groups import Group
 from discernus.reports.markdown import NONE, count, number, series, table, text
-from discernus.reports.methods import NOT_VALIDATED
+from discernus.reports.methods import validation
+from discernus.reports.readability import in_words, readability, readings_of
 
 DOCUMENTS_IN_WORDS = 12
 RUN_COUNTED_OFF = "run_counted_off"  # the mark of an answer from an older layout that did not say of which run it is
+ZONE_BY_OTHERS = "zone_by_other_logs"  # of one whose own log names no zone, while other logs of its folder prove it
 
 _LABEL = re.compile(
     r"^#{1,6}[ \t]*(?P<heading>[^\n]*\bsample material\b[^\n]*)\n+(?P<body>[^\n#].*?)(?:\n\s*\n|\Z)",
     re.MULTILINE | re.DOTALL | re.IGNORECASE,
+)
+STATUSES = (
+    "Analyses by what came of them. *Scored*: each dimension has a score, or the answer says that the text gives no "
+    "ground for one; *partial*: the answer lacks some scores, or all; *parked*: no answer could be had, and the others "
+    "went on without it; *pending*: not done yet."
 )
 _STATUS = {
     "complete": "Complete: every planned analysis has its answer.",
@@ -29,14 +36,22 @@ def opening(data: ReportData, groups: list[Group]) -> str:
     label = sample_label(data.experiment)
     if label:
         parts.append(f"> {label}")
-    parts += [f"{_STATUS[data.status]}{_partial(data)}", NOT_VALIDATED]
+    parts += [f"{_STATUS[data.status]}{_partial(data)}", validation(data.experiment)]
     if any(group.offline for group in groups):
         parts.append(
             "Numbers under a model named `offline/…` come from a **dictionary method** that counts marker phrases. "
             "No language model read the texts for them."
         )
     parts += [f"**Warning:** {text(warning.removeprefix('warning: '))}" for warning in data.warnings]
+    parts += [f"**Warning:** {text(said)}: see *Reading of answers*." for said in _alerts(data)]
     return "\n\n".join(parts)
+
+
+def _alerts(data: ReportData) -> list[str]:
+    """Return what to say of models whose answers could often not be read as they stand."""
+    threshold = data.experiment.extraction_alert
+    found = readability(readings_of(data.records))
+    return [in_words(one, threshold) for one in found if one.alarming(threshold)]
 
 
 def _partial(data: ReportData) -> str:
@@ -70,7 +85,13 @@ def what_was_run(data: ReportData, groups: list[Group]) -> str:
     )
     rows = [_row(group) for group in groups]
     headings = ["model", "variant", "model that answered", "planned", "scored", "partial", "parked", "pending"]
-    parts = ["## What was run", paragraph, table(headings, rows, left=3), *(_migrated(data) or _parameters(data))]
+    parts = [
+        "## What was run",
+        paragraph,
+        table(headings, rows, left=3),
+        STATUSES,
+        *(_migrated(data) or _parameters(data)),
+    ]
     return "\n\n".join([*parts, *_taken_over(data)])
 
 
@@ -122,6 +143,7 @@ def _migrated(data: ReportData) -> list[str]:
         "anew. Parameters were not recorded there. Models, times, tokens and costs are given as far as it has them: "
         "`unrecorded/unknown` stands for a model that it does not name, and what is not recorded is no cost of today.",
         *_counted_off(data),
+        *_zoned_by_others(data),
     ]
 
 
@@ -134,6 +156,17 @@ def _counted_off(data: ReportData) -> list[str]:
         f"Of {count(number, 'answer')} no run was recorded: the runs of equal questions were counted off in the order "
         f"of their answers, and carry the mark `{RUN_COUNTED_OFF}`. What is said of consistency between runs rests on "
         "these being independent repeats, which nothing shows."
+    ]
+
+
+def _zoned_by_others(data: ReportData) -> list[str]:
+    """Return how many times are in UTC by what other logs prove; [] where none is."""
+    number = sum(ZONE_BY_OTHERS in record.marks for record in data.records)
+    if not number:
+        return []
+    return [
+        f"Of {count(number, 'answer')} the log names no time zone. Their times are in UTC by the zone that other logs "
+        f"of the same folder prove, and carry the mark `{ZONE_BY_OTHERS}`."
     ]
 
 
@@ -188,6 +221,13 @@ def _in_words(data: ReportData, group: Group, *, comparable: bool) -> str:
     else:
         sentences.append("The dimensions have different scales, so they are not ranked against each other.")
     without = [names[name] for name, mean in across.items() if mean is None]
+    scored_documents = {group.across_documents(name).n for name in names} - {0}
+    if comparable and len(scored_documents) > 1:
+        least, most = min(scored_documents), max(scored_documents)
+        sentences.append(
+            f"Each mean is over the documents that have a score, {least} to {most} of {len(group.documents)}: they are "
+            "not the same for every dimension."
+        )
     if without:
         sentences.append(f"There is no score at all for {series(without)}.")
     lines = [" ".join(sentences)]

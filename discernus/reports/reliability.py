@@ -161,7 +161,8 @@ COLUMNS = (
     _Column("no_interval_since", "why there is no interval", "text", lambda row: row.coefficient.interval.reason),
     _Column(
         "interval_by",
-        f"resampling: {RESAMPLES} draws of the documents, bias-corrected and accelerated; Feldt: F distribution",
+        f"resampling: {RESAMPLES} draws of the documents, bias-corrected and accelerated, each bound moved to that of "
+        "the F distribution, else of the jackknife, where it lies farther out; Feldt: F distribution",
         "text",
         lambda row: _interval_by(row.coefficient),
     ),
@@ -174,7 +175,7 @@ COLUMNS = (
     _Column(
         "reaches",
         "highest customary threshold that the lower bound reaches: ICC .5, .75, .9 (Koo and Li 2016); Krippendorff's "
-        "alpha .667, .8 (Krippendorff 2019); Cronbach's alpha .7, .8, .9 (Nunnally 1978)",
+        "alpha .667, .8 (Krippendorff 2004); Cronbach's alpha .7, .8, .9 (Nunnally 1978)",
         "",
         lambda row: _reached(row.coefficient),
     ),

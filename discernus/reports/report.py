@@ -14,9 +14,13 @@ from discernus.reports import (
     failures,
     findings,
     hypotheses,
+    interpretation,
+    languages,
     methods,
     overview,
+    readability,
     registration,
+    variants,
 )
 from discernus.reports.data import ReportData
 from discernus.reports.groups import groups_of
@@ -32,6 +36,7 @@ def final_report(data: ReportData) -> str:
         overview.summary(data, groups),
         answerers.stand_ins(data),
         methods.methods(data),
+        readability.section(data.records, data.experiment.extraction_alert),
         findings.dimensions(data, groups),
         findings.documents(data, groups),
         findings.baselines(data),
@@ -39,7 +44,10 @@ def final_report(data: ReportData) -> str:
         findings.labels(data, groups),
         agreement.consistency(data, groups),
         agreement.models(data, groups),
+        variants.by_variant(data, groups),
+        languages.by_language(data, groups),
         hypotheses.hypotheses(data),
+        interpretation.interpretation(data),
         registration.before_the_session(data),
         appendix.evidence(data),
         appendix.gaps(data, groups),

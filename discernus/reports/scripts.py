@@ -50,7 +50,7 @@ write.csv(tables, stdout(), row.names = FALSE, na = "")
 
 _STATA = """\
 * The main tables of a session, from its results as a Stata file (results.dta).
-* A document counts once, with its mean over runs; what is missing is left out.
+* A document counts once, with its mean over runs; what is missing is left out, and what has no value has no row.
 version 14
 use "results.dta", clear
 
@@ -78,6 +78,11 @@ foreach variable in @VARIABLES@ {
     save "`tables'", replace
     local first 0
 }
+if `first' == 1 {
+    display as error "no variable has a value"
+    exit 459
+}
+use "`tables'", clear
 sort reader__ model_requested variant variable
 list reader__ model_requested variant variable documents scores mean sd min max, noobs abbreviate(32)
 """

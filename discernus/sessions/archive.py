@@ -11,17 +11,22 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from math import isfinite
 from typing import Any
 
 import structlog
 from pydantic import BaseModel, ConfigDict
 
-from discernus.llm.calls import ModelAnswer, ModelRequest, Usage
+from discernus.llm.calls import ModelAnswer, ModelRequest
 from discernus.llm.errors import CallFailed
 from discernus.sessions import layout
 from discernus.sessions.chronologs.chronolog import Chronolog
 from discernus.sessions.layout import Call
 from discernus.sessions.owners import Owner
+from discernus.sessions.questions import question_of
+from discernus.sessions.shared_parts import Shared
+from discernus.sessions.sidecars import ArchivedCall as ArchivedCall
+from discernus.sessions.sidecars import read_sidecar, sidecar_of
 from discernus.sessions.store import NotInStore, Store
 
 log = structlog.get_logger()
@@ -72,59 +77,6 @@ class Intent(BaseModel):
     deadline: datetime
 
 
-class ArchivedCall(BaseModel):
-    """What the archive holds of one answered call: its identity, its answer's hash, and how it came about.
-
-    ``reused_from`` names the session and call (``session_…/017``) whose answer was taken over instead of asking again:
-    it was paid there. ``recovered_from`` names the file (and line) of an older layout that the answer was read from;
-    what that did not record, times and usage among it, is None, and ``archived_at`` is when it was answered as far as
-    that told.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
-
-    format: int = 1
-    call: str
-    number: int
-    purpose: str
-    ask: int
-    attempt: int
-    owner: str
-    content_key: str
-    response_sha256: str
-    response_bytes: int
-    finish_reason: str | None
-    model_requested: str
-    model_answered: str | None
-    prompt_tokens: int | None
-    completion_tokens: int | None
-    cached_tokens: int | None
-    reasoning_tokens: int | None
-    cost_usd: float | None
-    price_source: str | None
-    latency_ms: float | None
-    started_at: datetime | None
-    archived_at: datetime
-    parameters: dict[str, Any]
-    dropped_parameters: tuple[str, ...]
-    model_forensics: dict[str, Any]
-    response_metadata: dict[str, Any]
-    response_as_received: Any = None
-    substituted: bool = False
-    marks: tuple[str, ...] = ()
-    reused_from: str | None = None
-    recovered_from: str | None = None
-
-    @property
-    def usage(self) -> Usage:
-        return Usage(
-            prompt_tokens=self.prompt_tokens,
-            completion_tokens=self.completion_tokens,
-            cached_tokens=self.cached_tokens,
-            reasoning_tokens=self.reasoning_tokens,
-        )
-
-
 class Archive:
     """The calls of one session. ``mirror`` is a second store that gets a copy of every answer.
 
@@ -135,6 +87,8 @@ class Archive:
         self.store = store
         self.mirror = mirror
         self._chronolog = chronolog
+        self.shared = Shared(store)
+        self._mirrored = None if mirror is None else Shared(mirror)
         self._known_messages: set[str] = set()
 
     def look_up(self, call: Call, content_key: str | None = None) -> tuple[ArchivedCall, str] | None:
@@ -152,6 +106,14 @@ class Archive:
         if content_key is not None and record.content_key != content_key:
             raise ArchiveDamaged(f"{call.response} answers another question than the session now asks")
         return record, data.decode("utf-8")
+
+    def record(self, name: str) -> ArchivedCall:
+        """Return the whole record of an answer by the name of its metadata, whether its answer is sound or not.
+
+        Raise NotInStore (a LookupError) where it, or a part that it refers to, is gone; ValueError where one cannot be
+        read.
+        """
+        return read_sidecar(self.store, name, self.shared)
 
     def failures(self, call: Call) -> list[dict[str, Any]]:
         """Return the archived errors of a call, in order."""
@@ -221,13 +183,16 @@ class Archive:
         """Make the answer durable and return its record; a rival's late answer is kept beside the committed one."""
         data = _writable(answer.text).encode()
         record = _record(call, intent, request, answer, data)
-        sidecar = record.model_dump_json(indent=1).encode()
-        question = self._question(request, answer.request_as_sent)
-        if self.mirror is not None:
+        sidecar, parts = sidecar_of(record)
+        self._keep_messages(request)
+        question, asked = question_of(request, answer.request_as_sent)
+        if self.mirror is not None and self._mirrored is not None:
             try:
+                self._mirrored.write(parts | asked)
                 _link_answer(self.mirror, call, intent.attempt, question, sidecar, data)
             except OSError as refused:  # a copy is worth having, and never worth an answer
                 log.warning("mirror_refused", call=call.name, error=str(refused))
+        self.shared.write(parts | asked)
         scored = _link_answer(self.store, call, intent.attempt, question, sidecar, data)
         self.store.remove(call.intent(intent.attempt))
         self._note("call_answered", **record.model_dump(include=NOTED), scored=scored)
@@ -236,7 +201,9 @@ class Archive:
     def record_failure(self, call: Call, intent: Intent, request: ModelRequest, failure: CallFailed) -> None:
         """Archive the question and what came instead of an answer; the intent is settled by it."""
         if not self.store.exists(call.request):
-            question = self._question(request, failure.request_as_sent)
+            self._keep_messages(request)
+            question, parts = question_of(request, failure.request_as_sent)
+            self.shared.write(parts)
             self.store.put_if_absent(call.request, question, with_next=True)
         error = {
             "call": call.name,
@@ -288,7 +255,7 @@ class Archive:
     def _matching(self, name: str, call: Call, response_sha256: str) -> ArchivedCall | None:
         """Return the metadata stored under the name, None unless it is that of the response."""
         try:
-            record = ArchivedCall.model_validate_json(self.store.get(name))
+            record = self.record(name)
         except (NotInStore, ValueError):
             return None
         return record if record.call == call.name and record.response_sha256 == response_sha256 else None
@@ -299,25 +266,14 @@ class Archive:
             if f"{layout.ARCHIVE}/{name}".startswith(start):
                 yield f"{layout.ARCHIVE}/{name}"
 
-    def _question(self, request: ModelRequest, as_sent: dict[str, Any] | None) -> bytes:
-        """Return the request as it is archived, each message by the hash under which its text is in the store."""
-        references = []
+    def _keep_messages(self, request: ModelRequest) -> None:
+        """Keep the texts of a request's messages, each once, before anything refers to them."""
         for message in request.messages:
             content = message.content.encode()
             key = sha256(content).hexdigest()
             if key not in self._known_messages:
                 self.store.put_if_absent(layout.message(key), content)
                 self._known_messages.add(key)
-            references.append({"role": message.role, "content_sha256": key})
-        question = {
-            "format": 1,
-            "model": request.model,
-            "messages": references,
-            "parameters": request.parameters,
-            "timeout_s": request.timeout_s,
-            "as_sent": as_sent,
-        }
-        return json.dumps(question, ensure_ascii=False, indent=1).encode()
 
 
 def _link_answer(store: Store, call: Call, attempt: int, question: bytes, sidecar: bytes, data: bytes) -> bool:
@@ -346,6 +302,7 @@ def _link_answer(store: Store, call: Call, attempt: int, question: bytes, sideca
 def _record(call: Call, intent: Intent, request: ModelRequest, answer: ModelAnswer, data: bytes) -> ArchivedCall:
     usage = answer.usage
     known = (usage.prompt_tokens, usage.completion_tokens)
+    latency_ms = round(answer.latency_ms, 3)  # what is below a microsecond is no measurement
     return ArchivedCall(
         call=call.name,
         number=call.number,
@@ -365,14 +322,14 @@ def _record(call: Call, intent: Intent, request: ModelRequest, answer: ModelAnsw
         reasoning_tokens=usage.reasoning_tokens,
         cost_usd=answer.cost_usd,
         price_source=answer.price_source,
-        latency_ms=answer.latency_ms,
+        latency_ms=latency_ms,
         started_at=answer.started_at,
         archived_at=datetime.now(UTC),
         parameters=request.parameters,
         dropped_parameters=answer.dropped_parameters,
         model_forensics=answer.model_forensics,
         response_metadata={
-            "response_time_ms": answer.latency_ms,
+            "response_time_ms": latency_ms,
             "tokens_used": sum(known) if None not in known else None,
             "cost_usd": answer.cost_usd,
         },
@@ -394,6 +351,8 @@ def _without_text(body: str | None, text: str) -> Any:
             return {_writable(key): replaced(item, level + 1) for key, item in value.items()}
         if isinstance(value, list):
             return [replaced(item, level + 1) for item in value]
+        if isinstance(value, float) and not isfinite(value):
+            raise ValueError("JSON has no such number")
         if not isinstance(value, str):
             return value
         return {"text_of": "response"} if value == text and text else _writable(value)

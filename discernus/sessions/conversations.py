@@ -6,7 +6,6 @@ is not what was sent.
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from hashlib import sha256
@@ -18,6 +17,7 @@ from discernus.sessions import layout
 from discernus.sessions.archive import Archive, ArchivedCall
 from discernus.sessions.integrity.redaction import read_redactions
 from discernus.sessions.layout import Call
+from discernus.sessions.questions import read_question
 from discernus.sessions.session import Session
 from discernus.sessions.store import NotInStore, Store
 
@@ -75,7 +75,7 @@ def read_conversation(archive: Archive, call: Call, *, answered: bool = True) ->
     Raise NoSuchCall, or ArchiveDamaged for an answer that is not what it was.
     """
     try:
-        question = json.loads(archive.store.get(call.request))
+        question = read_question(archive.store, call.request)
         model, references = str(question["model"]), question["messages"]
         recovered = question["timeout_s"] is None
     except (NotInStore, ValueError, LookupError, TypeError):

@@ -22,13 +22,16 @@ from discernus.experiments.problems import InvalidDefinition
 from discernus.llm.calls import ModelRequest, Usage
 from discernus.llm.catalogue import facts_of, prompt_tokens, worst_case_usd
 from discernus.llm.models_file import ModelsFile, read_models_file
-from discernus.llm.requests import analysis_request, extraction_request
+from discernus.llm.requests import analysis_request, extraction_request, interpretation_request
 from discernus.sessions import layout
-from discernus.sessions.archive import ArchiveDamaged, ArchivedCall, Intent
+from discernus.sessions.archive import Archive, ArchiveDamaged, ArchivedCall, Intent
+from discernus.sessions.conversations import ASKED_AGAIN, asked_again_folder
 from discernus.sessions.layout import Call
 from discernus.sessions.opening import HIDDEN, sessions_in
 from discernus.sessions.owners import Onlooker
+from discernus.sessions.questions import read_question
 from discernus.sessions.session import Session
+from discernus.sessions.store import LocalStore, Store
 from discernus.settings import Settings
 
 Key = Literal["session", "experiment", "project", "model", "purpose", "day"]
@@ -136,8 +139,17 @@ def add_up(calls: Iterable[CallCost], group: tuple[str, ...] = ()) -> Costs:
 
 
 def spent_by_session(projects_dir: Path, project: str) -> dict[str, float]:
-    """Return what each session of a project has spent in USD, by workflow id; see ``Costs.spent_usd``."""
-    return {session.name: spent_usd(projects_dir, session) for session in sessions_of(projects_dir, project)}
+    """Return what each session of a project has spent in USD, by workflow id; see ``Costs.spent_usd``.
+
+    What was asked again of a session has names of its own below that one's: ``repeat_costs``.
+    """
+    models, living = models_of(projects_dir), onlooker(projects_dir)
+    spent: dict[str, float] = {}
+    for session in sessions_of(projects_dir, project):
+        spent[session.name] = add_up(session_costs(session, models, living)).spent_usd
+        repeats = repeat_costs(session, models, living)
+        spent |= {name: add_up(calls).spent_usd for name, calls in repeats.items()}
+    return spent
 
 
 def spent_usd(projects_dir: Path, session: Session) -> float:
@@ -163,13 +175,27 @@ def onlooker(projects_dir: Path) -> Onlooker:
 
 def session_costs(session: Session, models: ModelsFile, living: Onlooker) -> list[CallCost]:
     """Return every call of a session that was, or may have been, paid for; calls in flight are not among them yet."""
-    intents = _intents(session)  # before the archive: what is answered meanwhile is then found there
-    found = paid_calls(session)
+    return _costs_in(session, session.store, models, living)
+
+
+def repeat_costs(session: Session, models: ModelsFile, living: Onlooker) -> dict[str, list[CallCost]]:
+    """Return what each call that was asked again cost, by the name of its account, ``<session>/asked_again/017_1``;
+    calls in flight are not among them yet. None of it is part of the session."""
+    folder = asked_again_folder(session.folder)
+    repeats = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    costs = {f"{session.name}/{ASKED_AGAIN}/{one.name}": LocalStore(one) for one in repeats}
+    return {name: _costs_in(session, store, models, living) for name, store in costs.items()}
+
+
+def _costs_in(session: Session, store: Store, models: ModelsFile, living: Onlooker) -> list[CallCost]:
+    """Return the calls in a store, the session's own or that of one asked again, that were or may have been paid."""
+    intents = _intents(store)  # before the archive: what is answered meanwhile is then found there
+    found = _paid_in(session, store)
     doubted = [
         intent
         for intent in intents
         if (intent.call, intent.attempt) not in found
-        and not session.store.exists(Call.named(intent.call).error(intent.attempt))
+        and not store.exists(Call.named(intent.call).error(intent.attempt))
     ]
     known = (_at_its_worst(session, name, cost, models) for (name, _), cost in found.items())
     return [*known, *(_doubted(session, one, models) for one in doubted if not in_flight(one, living))]
@@ -177,18 +203,26 @@ def session_costs(session: Session, models: ModelsFile, living: Onlooker) -> lis
 
 def paid_calls(session: Session) -> dict[tuple[str, int], CallCost]:
     """Return every call that the session's archive holds a bill of, or could: by its name and attempt."""
-    found: dict[tuple[str, int], CallCost] = {}
-    for name in session.store.names(layout.ARCHIVE):
-        found |= recorded_cost(session, name)
-    return found
+    return _paid_in(session, session.store)
 
 
 def recorded_cost(session: Session, name: str) -> dict[tuple[str, int], CallCost]:
     """Return what one file of the archive says of a call's cost, by the call's name and attempt; {} if nothing."""
+    return _recorded(session, session.store, name)
+
+
+def _paid_in(session: Session, store: Store) -> dict[tuple[str, int], CallCost]:
+    found: dict[tuple[str, int], CallCost] = {}
+    for name in store.names(layout.ARCHIVE):
+        found |= _recorded(session, store, name)
+    return found
+
+
+def _recorded(session: Session, store: Store, name: str) -> dict[tuple[str, int], CallCost]:
     record = _RECORD.fullmatch(name)
     if record is None:
         return {}
-    return _failed(session, record) if record["kind"] == "error" else _answered(session, record)
+    return _failed(session, store, record) if record["kind"] == "error" else _answered(session, store, record)
 
 
 def is_cut_off(error: Mapping[str, Any]) -> bool:
@@ -220,23 +254,23 @@ def _known_sum(counts: Iterable[int | None]) -> int | None:
     return sum(known) if known else None
 
 
-def _answered(session: Session, named: re.Match[str]) -> dict[tuple[str, int], CallCost]:
+def _answered(session: Session, store: Store, named: re.Match[str]) -> dict[tuple[str, int], CallCost]:
     try:
-        record = ArchivedCall.model_validate_json(session.store.get(f"{layout.ARCHIVE}/{named.string}"))
+        record = ArchivedCall.model_validate_json(store.get(f"{layout.ARCHIVE}/{named.string}"))
     except ValidationError:  # it was paid for all the same, and nobody can say how much
-        return _unreadable(session, named, "answered")
+        return _unreadable(session, store, named, "answered")
     if record.reused_from is not None or record.recovered_from is not None:
         return {}  # paid for by the session that it was taken over from, or by one of an older layout, long ago
-    at = record.started_at or record.archived_at
+    at = record.started_at or record.archived_at or session.facts.created_at
     cost = _cost(session, record.model_requested, record.call, at, "answered")
     known = replace(cost, usage=record.usage, cost_usd=record.cost_usd, ended_at=record.archived_at)
     return {(record.call, record.attempt): known}
 
 
-def _failed(session: Session, named: re.Match[str]) -> dict[tuple[str, int], CallCost]:
+def _failed(session: Session, store: Store, named: re.Match[str]) -> dict[tuple[str, int], CallCost]:
     """Return a failed call if it was billed, or may have been: a refusal to serve it is not."""
     try:
-        error = json.loads(session.store.get(f"{layout.ARCHIVE}/{named.string}"))
+        error = json.loads(store.get(f"{layout.ARCHIVE}/{named.string}"))
         billed = _is_billed(error)
         if not billed and not is_cut_off(error):
             return {}
@@ -246,7 +280,7 @@ def _failed(session: Session, named: re.Match[str]) -> dict[tuple[str, int], Cal
         known = replace(cost, usage=usage, cost_usd=error.get("cost_usd"))
         return {(error["call"], error["attempt"]): known}
     except _NOBODY_KNOWS:
-        return _unreadable(session, named, "unanswered")
+        return _unreadable(session, store, named, "unanswered")
 
 
 def _is_billed(error: Mapping[str, Any]) -> bool:
@@ -255,11 +289,11 @@ def _is_billed(error: Mapping[str, Any]) -> bool:
     return error.get("cost_usd") is not None or error.get("usage") is not None or answered
 
 
-def _unreadable(session: Session, named: re.Match[str], fate: Fate) -> dict[tuple[str, int], CallCost]:
+def _unreadable(session: Session, store: Store, named: re.Match[str], fate: Fate) -> dict[tuple[str, int], CallCost]:
     """Return a call of which only the name is left, and the request if there is one."""
     call = named["call"]
     at = session.facts.created_at
-    return {(call, int(named["attempt"] or 0)): _cost(session, _model_asked(session, call), call, at, fate)}
+    return {(call, int(named["attempt"] or 0)): _cost(session, _model_asked(store, call), call, at, fate)}
 
 
 def _doubted(session: Session, intent: Intent, models: ModelsFile) -> CallCost:
@@ -287,8 +321,9 @@ def _cost(session: Session, model: str, call: str, at: datetime, fate: Fate) -> 
     )
 
 
-def _intents(session: Session) -> list[Intent]:
-    found = (session.archive.read_intent(f"{layout.INTENTS}/{name}") for name in session.store.names(layout.INTENTS))
+def _intents(store: Store) -> list[Intent]:
+    archive = Archive(store)
+    found = (archive.read_intent(f"{layout.INTENTS}/{name}") for name in store.names(layout.INTENTS))
     return [intent for intent in found if intent is not None]
 
 
@@ -297,9 +332,9 @@ def in_flight(intent: Intent, living: Onlooker) -> bool:
     return intent.deadline > datetime.now(UTC) and living.may_live(intent.owner)
 
 
-def _model_asked(session: Session, call: str) -> str:
+def _model_asked(store: Store, call: str) -> str:
     try:
-        return str(json.loads(session.store.get(Call.named(call).request))["model"])
+        return str(read_question(store, Call.named(call).request)["model"])
     except _NOBODY_KNOWS:
         return UNKNOWN
 
@@ -310,7 +345,19 @@ def _request(session: Session, call: Call, model: str) -> ModelRequest | None:
     if call.purpose == "analysis":
         analysis = session.analysis(call.number)
         return analysis_request(definition, analysis, ask=call.ask, correction=None, timeout_s=timeout_s, model=model)
+    if call.purpose == "synthesis":
+        return _prose_request(session, model)
     answer = session.archive.look_up(Call(call.number, "analysis", call.ask, fallback=call.source))
     if call.purpose == "extraction" and answer is not None:
         return extraction_request(definition.framework, answer[1], model, problem=None, timeout_s=timeout_s)
     return None
+
+
+def _prose_request(session: Session, model: str) -> ModelRequest | None:
+    """Return the request for prose about the tables as they are now, which others hardly differ from in length."""
+    if not session.facts.synthesis_models or not session.store.exists(layout.BRIEF):
+        return None
+    brief, parameters = session.store.get(layout.BRIEF).decode(), session.definition.experiment.settings_of(model)
+    return interpretation_request(
+        brief, model, parameters=parameters.parameters(), problem=None, timeout_s=session.facts.call_timeout_s
+    )

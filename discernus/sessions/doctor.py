@@ -280,8 +280,8 @@ class _Patient:
         for name in self.store.names(layout.ARCHIVE):
             if _METADATA.fullmatch(name):
                 try:
-                    yield ArchivedCall.model_validate_json(self.store.get(f"{layout.ARCHIVE}/{name}"))
-                except (NotInStore, ValidationError):
+                    yield self.session.archive.record(f"{layout.ARCHIVE}/{name}")
+                except (NotInStore, ValueError):
                     continue
 
     def _from_mirror(self, call: Call) -> tuple[str, bytes] | None:

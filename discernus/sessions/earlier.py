@@ -20,6 +20,7 @@ from discernus.sessions import layout
 from discernus.sessions.archive import ArchivedCall
 from discernus.sessions.layout import Call
 from discernus.sessions.opening import sessions_in
+from discernus.sessions.questions import read_question
 from discernus.sessions.session import Session, SessionUnreadable
 
 SESSIONS = 40  # the newest that asked one of the models
@@ -180,7 +181,7 @@ def _by_model(session: Session, names: Sequence[str], models: Collection[str]) -
 def _our_count(session: Session, call: ArchivedCall) -> int | None:
     """Return how many tokens we count for an archived call's prompt; None where its texts cannot be read any more."""
     try:
-        request = json.loads(session.store.get(Call.named(call.call).request))
+        request = read_question(session.store, Call.named(call.call).request)
         messages = tuple(
             Message(
                 role=message["role"],

@@ -26,7 +26,7 @@ class Answer:
     """What matters here of an archived answer."""
 
     attempt: int
-    archived_at: datetime
+    archived_at: datetime | None
     model: str
     model_answered: str | None
     finish_reason: str | None
@@ -54,7 +54,7 @@ class FailedAttempt(BaseModel):
     call: str
     attempt: int
     model: str
-    at: datetime
+    at: datetime | None
     error_class: str
     kind: Kind | None
     message: str

@@ -6,7 +6,6 @@ answer is taken once, so that no two analyses stand on one; its metadata says wh
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict, deque
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from hashlib import sha256
 import structlog
 
 from discernus.experiments.definition import Definition
-from discernus.experiments.freezing import SnapshotDamaged, taken_out_of
+from discernus.experiments.freezing import SnapshotDamaged, in_prompt_form, prompt_form_of, taken_out_of
 from discernus.experiments.plan import Analysis
 from discernus.experiments.problems import InvalidDefinition
 from discernus.extraction.extract import ask_again, extract
@@ -25,7 +24,9 @@ from discernus.llm.requests import analysis_request, extraction_request
 from discernus.sessions import layout
 from discernus.sessions.archive import Archive, ArchiveDamaged, ArchivedCall
 from discernus.sessions.layout import Call
+from discernus.sessions.questions import parts_of, read_question
 from discernus.sessions.session import Session
+from discernus.sessions.sidecars import sidecar_of
 from discernus.sessions.store import NotInStore, Store
 
 log = structlog.get_logger()
@@ -56,6 +57,7 @@ def take_over(source: Session, target: Session, readers: tuple[str, ...]) -> Tak
 def would_take_over(source: Session, definition: Definition) -> int:
     """Return how many analyses of the definition a session opened on it would take answers over for."""
     offer = _Offer(source)
+    definition = in_prompt_form(definition, prompt_form_of(source.store.get))
     fallbacks = definition.experiment.fallback_models
     return sum(
         any(
@@ -168,8 +170,10 @@ def _take(offer: _Offer, target: Session, call: Call, analysis: Analysis, reques
 def _copy(source: Archive, given: Call, target: Archive, call: Call, record: ArchivedCall, text: str) -> None:
     """Write an answer's files into the target, the response last, and then into its mirror if that takes them."""
     files = {layout.message(key): data for key, data in _messages(source, given).items()}
-    files[call.request] = source.store.get(given.request)
-    files[call.metadata] = record.model_dump_json(indent=1).encode()
+    asked = source.store.get(given.request)
+    files |= parts_of(asked, source.store) | {call.request: asked}
+    sidecar, parts = sidecar_of(record)
+    files |= parts | {call.metadata: sidecar}
     _put(target.store, call, files, text)
     if target.mirror is not None:
         try:
@@ -187,7 +191,7 @@ def _put(store: Store, call: Call, files: dict[str, bytes], text: str) -> None:
 def _messages(archive: Archive, call: Call) -> dict[str, bytes]:
     """Return the messages of a call's request by their SHA-256. Raise ArchiveDamaged where one is not what it was."""
     try:
-        keys = [message["content_sha256"] for message in json.loads(archive.store.get(call.request))["messages"]]
+        keys = [message["content_sha256"] for message in read_question(archive.store, call.request)["messages"]]
         found = {key: archive.store.get(layout.message(key)) for key in keys}
     except (NotInStore, ValueError, KeyError, TypeError) as error:
         raise ArchiveDamaged(f"{call.request} cannot be read with its messages") from error

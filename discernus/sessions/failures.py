@@ -7,7 +7,6 @@ by what lies there now.
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from discernus.llm.errors import STOPPING, ErrorClass
 from discernus.sessions.evidence import Answer, Evidence, Reading
 from discernus.sessions.layout import Call
 from discernus.sessions.owners import Onlooker
+from discernus.sessions.questions import read_question
 from discernus.sessions.session import Session
 from discernus.sessions.store import NotInStore
 
@@ -179,7 +179,9 @@ def _unanswered(evidence: Evidence) -> Iterator[Failure]:
         )
 
 
-def _seconds(failed_at: datetime, answered_at: datetime) -> float:
+def _seconds(failed_at: datetime | None, answered_at: datetime | None) -> float | None:
+    if failed_at is None or answered_at is None:
+        return None
     return max((answered_at - failed_at).total_seconds(), 0.0)  # a rival's attempt may fail after the answer
 
 
@@ -299,7 +301,8 @@ def _damage(evidence: Evidence) -> Iterator[Failure]:
 def _quarantines(evidence: Evidence) -> Iterator[Failure]:
     """Yield each time that a model took no calls, with how long it took until it answered again, where it did."""
     for closure in evidence.session.closures():
-        answered = sorted(one.archived_at for one in evidence.answers.values() if one.model == closure.model)
+        times = (one.archived_at for one in evidence.answers.values() if one.model == closure.model)
+        answered = sorted(at for at in times if at is not None)
         later = [at for at in answered if at > closure.until] or [at for at in answered if at > closure.since]
         yield Failure(
             session=evidence.session.name,
@@ -336,7 +339,7 @@ def _otherwise_parked(evidence: Evidence, found: Iterable[Failure]) -> list[Fail
 def _model_of(session: Session, call: Call) -> str | None:
     """Return the model that a call was, or would have been, made to; None if that is not known any more."""
     try:
-        return str(json.loads(session.store.get(call.request))["model"])
+        return str(read_question(session.store, call.request)["model"])
     except (NotInStore, ValueError, KeyError, TypeError):
         pass
     try:

@@ -41,6 +41,8 @@ DICTIONARY = f"{DELIVERABLES}/data_dictionary.csv"
 EVIDENCE = f"{DELIVERABLES}/evidence.csv"
 CONSISTENCY = f"{DELIVERABLES}/consistency.csv"
 HYPOTHESIS_TESTS = f"{DELIVERABLES}/hypothesis_tests.csv"
+BRIEF = f"{DELIVERABLES}/interpretation_brief.md"  # what a model that writes prose is told: computed tables
+INTERPRETATION = f"{DELIVERABLES}/interpretation.json"
 REPORT = f"{DELIVERABLES}/final_report.md"
 REPORT_PAGE = f"{DELIVERABLES}/final_report.html"
 CALL_LOG = f"{ARCHIVE}/metadata.jsonl"
@@ -119,6 +121,11 @@ class Call:
 def message(sha256: str) -> str:
     """Return the name of a message's text, archived once however many requests carry it."""
     return f"{ARCHIVE}/messages/{sha256}.txt"
+
+
+def shared(sha256: str) -> str:
+    """Return the name of what many records of calls say alike, kept once under its hash."""
+    return f"{ARCHIVE}/shared_{sha256}.json"
 
 
 def extracted(number: int) -> str:

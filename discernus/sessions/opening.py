@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from discernus import __version__
 from discernus.experiments.definition import Definition
-from discernus.experiments.freezing import SnapshotDamaged, differences, freeze
+from discernus.experiments.freezing import SnapshotDamaged, differences, freeze, in_prompt_form, prompt_form_of
 from discernus.experiments.location import project_of
 from discernus.experiments.problems import InvalidDefinition
 from discernus.sessions import layout
@@ -132,6 +132,7 @@ def open_session(
     call_timeout_s: float,
     mirror: Path | None,
     extraction_models: tuple[str, ...] = (),
+    synthesis_models: tuple[str, ...] = (),
     timeouts_s: dict[str, float] | None = None,
     proxied: bool = False,
     snapshot: SettingsSnapshot | None = None,
@@ -140,10 +141,13 @@ def open_session(
 ) -> Session:
     """Freeze the definition into a new session and return it; its facts are written last and make it a session.
 
-    ``extraction_models`` read what our rules cannot, in that order; ``timeouts_s`` holds the models that have a time of
-    their own; ``snapshot`` is the installation's settings. What ``extends`` has answered is taken over before there is
-    a session, so that none ever pays for it again.
+    ``extraction_models`` read what our rules cannot, ``synthesis_models`` write prose, each in that order;
+    ``timeouts_s`` holds the models that have a time of their own; ``snapshot`` is the installation's settings. What
+    ``extends`` has answered is taken over before there is a session, so that none ever pays for it again; the questions
+    are put in the form of that session.
     """
+    if extends is not None:
+        definition = in_prompt_form(definition, prompt_form_of(extends.store.get))
     sessions = sessions_folder(projects_dir, folder)
     created = now()
     while (sessions / _name(created)).exists():
@@ -169,6 +173,7 @@ def open_session(
         models=experiment.models,
         call_timeout_s=call_timeout_s,
         extraction_models=extraction_models,
+        synthesis_models=synthesis_models,
         timeouts_s=timeouts_s or {},
         proxied=proxied,
         extends=extends.name if extends is not None else None,

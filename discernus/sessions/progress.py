@@ -149,6 +149,8 @@ class ProgressReader:
             error = json.loads(self._session.store.get(f"{layout.ARCHIVE}/{name}"))
         except ValueError:  # torn by a power cut; its cost is counted as unknown
             return
+        if error["at"] is None:  # an older layout told no time
+            return
         if self._last_error is None or error["at"] >= self._last_error["at"]:
             self._last_error = error
 

@@ -5,6 +5,7 @@ It is looked at before anything is done, from the session's folder alone; nothin
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Literal
@@ -16,6 +17,7 @@ from discernus.sessions.archive import ArchiveDamaged, ArchivedCall
 from discernus.sessions.costs import in_flight
 from discernus.sessions.extending import answered_calls
 from discernus.sessions.integrity.examination import examine
+from discernus.sessions.integrity.findings import Finding
 from discernus.sessions.layout import Call
 from discernus.sessions.owners import Onlooker, is_held
 from discernus.sessions.session import Session, SessionUnreadable
@@ -61,10 +63,12 @@ def why_unreadable(session: Session) -> Conflict | None:
 def conflicts(session: Session, onlooker: Onlooker) -> tuple[Conflict, ...]:
     """Return everything that stands against going on with a session whose facts can be read."""
     owned, inputs = _owned(session, onlooker), _changed_inputs(session)
-    found = (*owned, *inputs, *_changed_settings(session), *answers_lost(session))
+    altered = _altered(session) if session.is_sealed and not owned else None
+    lost = () if altered == () else answers_lost(session)  # every answer of an unaltered session has been hashed by now
+    found = (*owned, *inputs, *_changed_settings(session), *lost)
     return (
         *found,
-        *(_tampered(session, {name for one in found for name in one.files}) if not owned else ()),
+        *_tampered(session, altered or (), {name for one in found for name in one.files}),
         *(_nobody_to_ask(session) if not inputs else ()),
     )
 
@@ -131,11 +135,13 @@ def _changed_settings(session: Session) -> tuple[Conflict, ...]:
     return ()
 
 
-def _tampered(session: Session, named: set[str]) -> tuple[Conflict, ...]:
-    """Return what of a sealed session is not as it was sealed, but for what is named already."""
-    if not session.is_sealed:
-        return ()
-    found = [one for one in examine(session.folder).findings if one.kind not in ("unsigned", "wrong_key")]
+def _altered(session: Session) -> tuple[Finding, ...]:
+    """Return what of a sealed session is not as it was sealed; every file is hashed for it, once."""
+    return tuple(one for one in examine(session.folder).findings if one.kind not in ("unsigned", "wrong_key"))
+
+
+def _tampered(session: Session, found: Sequence[Finding], named: set[str]) -> tuple[Conflict, ...]:
+    """Return what was altered since the sealing, but for what is named already."""
     files = tuple(dict.fromkeys(one.file for one in found if not named & {one.file, *one.involves}))
     if not files:
         return ()

@@ -28,7 +28,7 @@ from discernus.sessions.searched_texts import UNSPACED, Source, in_utc, readable
 from discernus.sessions.session import Extracted, Session
 from discernus.sessions.store import LocalStore
 
-STATUSES: Final = ("scored", "partial", "unusable", "unused", "unread", "failed", "damaged", "asked_again")
+STATUSES: Final = ("scored", "partial", "unusable", "unused", "unread", "prose", "failed", "damaged", "asked_again")
 PURPOSES: Final = ("analysis", "extraction", "synthesis")
 BEGIN, END = "\x01", "\x02"  # around what was found, in a snippet
 
@@ -263,7 +263,10 @@ class _Changed:
             return "asked_again"
         if source.kind == "rival_response":
             return "unused"
-        extracted = self._session.extracted(Call.named(source.call).number)
+        call = Call.named(source.call)
+        if call.purpose == "synthesis":
+            return "prose"
+        extracted = self._session.extracted(call.number)
         if extracted is None:
             return "unread"
         return _status_of(extracted, source.call)

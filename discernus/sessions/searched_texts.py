@@ -91,7 +91,7 @@ def text_of(source: Source) -> tuple[str, dict[str, Any]] | None:
     record = _record(store, source)
     if record is None:
         return text, {"model": "", "status": "damaged"}
-    at = None if TIME_NOT_RECORDED in record.marks else in_utc(record.archived_at)
+    at = None if record.archived_at is None or TIME_NOT_RECORDED in record.marks else in_utc(record.archived_at)
     return text, {"model": record.model_requested, "answered_by": record.model_answered, "at": at}
 
 
@@ -101,7 +101,7 @@ def _record(store: LocalStore, source: Source) -> ArchivedCall | None:
         if source.kind == "rival_response":
             attempt = _FILE.fullmatch(source.name)
             assert attempt is not None
-            return ArchivedCall.model_validate_json(store.get(call.rival("metadata", int(attempt["attempt"]))))
+            return Archive(store).record(call.rival("metadata", int(attempt["attempt"])))
         found = Archive(store).look_up(call)
         return found[0] if found is not None else None
     except (ArchiveDamaged, NotInStore, ValueError):
@@ -112,7 +112,7 @@ def _error(text: str) -> tuple[str, dict[str, Any]]:
     """Return what came instead of an answer, with our words on it."""
     try:
         error = json.loads(text)
-        at = in_utc(datetime.fromisoformat(error["at"]))
+        at = in_utc(datetime.fromisoformat(error["at"])) if error["at"] is not None else None
         said = "\n".join(str(error[part]) for part in ("message", "body") if error.get(part))
         return said, {"model": str(error["model"]), "at": at, "status": "failed"}
     except (ValueError, LookupError, TypeError):  # torn by a power cut

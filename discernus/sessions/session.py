@@ -42,11 +42,11 @@ Clock = Literal["utc", "zone_not_recorded", "time_not_recorded"]
 class SessionFacts(BaseModel):
     """What was settled when the session was opened; ``source`` is where its author's files lie.
 
-    ``extraction_models`` read the answers that our rules cannot, the first one if it can be had; ``timeouts_s`` are of
-    the models whose calls may take another time than ``call_timeout_s``. ``extends`` is the session whose answers were
-    taken over where they answer the same question; ``migrated_from`` is the folder of an older layout it was read from.
-    ``clock`` says what ``created_at`` is worth: without its zone it is as its author's clock showed it, and where no
-    time was recorded it says nothing.
+    ``extraction_models`` read the answers that our rules cannot, the first one if it can be had, ``synthesis_models``
+    write prose around the tables in the same way; ``timeouts_s`` are of the models whose calls may take another time
+    than ``call_timeout_s``. ``extends`` is the session whose answers were taken over where they answer the same
+    question; ``migrated_from`` is the folder of an older layout it was read from. ``clock`` says what ``created_at`` is
+    worth: without its zone it is as its author's clock showed it, and where no time was recorded it says nothing.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,6 +64,7 @@ class SessionFacts(BaseModel):
     call_timeout_s: float
     versions: dict[str, str]
     extraction_models: tuple[str, ...] = ()
+    synthesis_models: tuple[str, ...] = ()
     timeouts_s: dict[str, float] = {}
     proxied: bool = False
     extends: str | None = None

@@ -22,6 +22,7 @@ from discernus.reports.markdown import percent
 from discernus.sessions.costs import CallCost, Costs, costs_by
 from discernus.sessions.session import Session
 from discernus.stages.records import session_records
+from discernus.statistics.consistency import FEW_DOCUMENTS, feldt_interval
 
 DOMINATES = 0.5  # of the cost
 AGREES = 0.05  # of a cost, by which it may part from what prices make of it: prompts are not all of one length
@@ -29,7 +30,7 @@ MANY_EARLY = 0.5  # of the calls
 WORTH_SAYING = 0.05  # of the cost could be saved
 MUCH_EXTRACTION = 0.15  # of the cost
 MUCH_CHEAPER = 0.5  # of what the extraction did cost
-CONSISTENT = 0.9  # alpha of the least consistent dimension that fewer runs have to keep
+CONSISTENT = 0.9  # what the lower bound of the least consistent dimension's alpha has to keep with fewer runs
 FEWEST_RUNS = 2  # with one, nothing is known of consistency
 LEAST_CACHED = 1024  # tokens: the shortest beginning that vendors cache, where the price table does not say
 CACHED_WHEN_MARKED = frozenset(
@@ -41,9 +42,11 @@ _DONE = {"analysis": "Analyses by", "extraction": "Second readings by", "synthes
 
 @dataclass(frozen=True)
 class Consistency:
-    """Cronbach's alpha over the runs, of the least consistent among ``dimensions`` that have one."""
+    """Cronbach's alpha over the runs, of the least consistent among ``dimensions`` that have one; ``low`` is the lower
+    bound of its 95 % interval (Feldt), which it is judged by."""
 
     alpha: float
+    low: float
     dimension: str
     dimensions: int
     runs: int
@@ -233,24 +236,29 @@ def _same_calls(facts: ModelFacts, costs: Iterable[Costs]) -> float | None:
 def _fewer_runs(facts: Facts, total: float) -> str | None:
     """Say with how many runs the next study would still be consistent."""
     found = facts.consistency
-    if found is None or found.alpha < CONSISTENT or any(one.unpriced for one in facts.costs):
+    if found is None or found.low < CONSISTENT or any(one.unpriced for one in facts.costs):
         return None
-    fewer = next(runs for runs in range(FEWEST_RUNS, found.runs + 1) if _alpha_with(found, runs) >= CONSISTENT)
+    fewer = next(
+        runs for runs in range(FEWEST_RUNS, found.runs + 1) if _with_runs(found.low, found.runs, runs) >= CONSISTENT
+    )
     analyses = fsum(one.cost_usd or 0.0 for one in facts.costs if one.group[1] == "analysis")
     saved = analyses * (1 - fewer / found.runs)
     if saved < WORTH_SAYING * total:
         return None
+    few = f" Fewer than {FEW_DOCUMENTS} documents say little of others." if found.documents < FEW_DOCUMENTS else ""
     return (
         f"Over {found.runs} runs, {found.dimension}, the least consistent dimension of {found.dimensions}, reached an "
-        f"alpha of {found.alpha:.2f}. With texts like these {found.documents}, {fewer} runs would be expected to reach "
-        f"{_alpha_with(found, fewer):.2f} (Spearman-Brown), and would save {percent(saved / total)} of such a cost in "
-        "the next study."
+        f"alpha of {found.alpha:.2f}, {found.low:.2f} at the lower bound of its 95 % interval. With texts like these "
+        f"{found.documents}, {fewer} runs would be expected to reach "
+        f"{_with_runs(found.alpha, found.runs, fewer):.2f}, "
+        f"{_with_runs(found.low, found.runs, fewer):.2f} at the lower "
+        f"bound (Spearman-Brown), and would save {percent(saved / total)} of such a cost in the next study.{few}"
     )
 
 
-def _alpha_with(found: Consistency, runs: int) -> float:
+def _with_runs(alpha: float, of_runs: int, runs: int) -> float:
     """Return the alpha to expect with so many runs: Spearman (1910) and Brown (1910), Br. J. Psychol. 3."""
-    one_run = found.alpha / (found.runs - (found.runs - 1) * found.alpha)
+    one_run = alpha / (of_runs - (of_runs - 1) * alpha)
     return runs * one_run / (1 + (runs - 1) * one_run)
 
 
@@ -259,16 +267,18 @@ def _consistency(session: Session) -> Consistency | None:
     groups = [group for group in groups_of(session_records(session)) if not group.model.startswith(OFFLINE_PREFIX)]
     names = [dimension.name for dimension in session.definition.framework.dimensions]
     found = [least for group in groups if (least := _least(group, names)) is not None]
-    return min(found, key=lambda one: one.alpha, default=None) if len(found) == len(groups) else None
+    return min(found, key=lambda one: one.low, default=None) if len(found) == len(groups) else None
 
 
 def _least(group: Group, dimensions: list[str]) -> Consistency | None:
     alphas = {name: group.alpha(name) for name in dimensions}
-    known = {name: alpha.value for name, alpha in alphas.items() if alpha.value is not None}
-    if not known or len(group.runs) <= FEWEST_RUNS:
+    known = {name: alpha for name, alpha in alphas.items() if alpha.value is not None}
+    lows = {name: feldt_interval(alpha).low for name, alpha in known.items()}
+    found = [(low, name) for name, low in lows.items() if low is not None]  # none where all runs agree wholly
+    if not found or len(group.runs) <= FEWEST_RUNS:
         return None
-    name = min(known, key=lambda name: known[name])
-    return Consistency(known[name], name, len(known), len(group.runs), alphas[name].documents)
+    low, name = min(found)
+    return Consistency(known[name].value or 0.0, low, name, len(known), len(group.runs), known[name].documents)
 
 
 def _prompt_of(session: Session) -> tuple[float, float]:

@@ -72,7 +72,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class _Question:
+class Question:
     """A call about to be made: to which candidate of how many, whether it is the last pass, and when that began, in
     seconds since the epoch."""
 
@@ -83,6 +83,14 @@ class _Question:
     candidates: tuple[str, ...]
     again: bool
     began: float
+
+    @property
+    def content_key(self) -> str:
+        """The SHA-256 (hex) of all that decides what is asked; prose belongs to no variant and no run."""
+        if self.call.purpose == "synthesis":
+            return self.request.content_key(variant="", run=0, ask=self.call.ask)
+        analysis = self.session.analysis(self.call.number)
+        return self.request.content_key(variant=analysis.variant, run=analysis.run, ask=self.call.ask)
 
     @property
     def last(self) -> bool:
@@ -120,7 +128,7 @@ async def analyse(
         timeout_s=session.facts.timeout_s(model),
         model=model,
     )
-    return await _obtain(calls, _Question(session, settings, call, request, candidates, again, began))
+    return await obtain(calls, Question(session, settings, call, request, candidates, again, began))
 
 
 async def extract_by_model(
@@ -150,13 +158,12 @@ async def extract_by_model(
         timeout_s=session.facts.timeout_s(model),
     )
     call = Call(number, "extraction", ask, fallback=fallback, source=source)
-    return await _obtain(calls, _Question(session, settings, call, request, candidates, again, began))
+    return await obtain(calls, Question(session, settings, call, request, candidates, again, began))
 
 
-async def _obtain(calls: Calls, question: _Question) -> Asked:
-    session, call = question.session, question.call
-    analysis = session.analysis(call.number)
-    content_key = question.request.content_key(variant=analysis.variant, run=analysis.run, ask=call.ask)
+async def obtain(calls: Calls, question: Question) -> Asked:
+    """Have a question answered, or say why it is not. Raises TryAgain for what waiting cures."""
+    session, call, content_key = question.session, question.call, question.content_key
     parked = session.parked(call.number)
     if parked is not None and parked.call != call.name:
         parked = None  # it was another call of this analysis that could not be had
@@ -188,7 +195,7 @@ async def _obtain(calls: Calls, question: _Question) -> Asked:
     return asked
 
 
-async def _send(calls: Calls, question: _Question, content_key: str, *, let_through: bool) -> Obtained:
+async def _send(calls: Calls, question: Question, content_key: str, *, let_through: bool) -> Obtained:
     """Return the call's answer; where it was let through and is not sent after all, another may go in its place."""
     session, model = question.session, question.request.model
     try:
@@ -206,7 +213,7 @@ async def _send(calls: Calls, question: _Question, content_key: str, *, let_thro
     return obtained
 
 
-async def _before_asking(calls: Calls, question: _Question, parked: Parked | None) -> Asked | None:
+async def _before_asking(calls: Calls, question: Question, parked: Parked | None) -> Asked | None:
     """Return why the call is not made now, None if it may be."""
     session, call = question.session, question.call
     if parked is not None and not _may_be_tried(parked, question.again):
@@ -236,7 +243,7 @@ async def _before_asking(calls: Calls, question: _Question, parked: Parked | Non
     return Asked("closed", reason=closed.reason, wait_s=closed.wait_s)
 
 
-def _is_waited_for_in_vain(question: _Question, closed: Closed) -> bool:
+def _is_waited_for_in_vain(question: Question, closed: Closed) -> bool:
     """Return whether the model has been left alone in this pass again and again without one answer; in the last pass,
     whether it has been tried once in vain."""
     if not question.again:
@@ -244,7 +251,7 @@ def _is_waited_for_in_vain(question: _Question, closed: Closed) -> bool:
     return any(at >= question.began for at in closed.quarantined_at[1:])
 
 
-def _give_up(question: _Question, closed: Closed) -> Asked:
+def _give_up(question: Question, closed: Closed) -> Asked:
     """Leave the analysis to the next candidate, or park it: the next pass, or the next run, tries the model afresh."""
     row = len(closed.quarantined_at)
     reason = f"{closed.reason} (given up after {row} quarantines in a row without an answer)"
@@ -267,7 +274,7 @@ def _may_be_tried(parked: Parked, again: bool) -> bool:
     return parked.released or (again and parked.passing and parked.passes == 1)
 
 
-def _why_none_may_go_out(question: _Question) -> str:
+def _why_none_may_go_out(question: Question) -> str:
     """Return what a person has to settle before any call of this kind is made; nothing if there is no such thing."""
     session, model = question.session, question.request.model
     if session.facts.proxied and not proxy.serves(question.settings, model) and not model.startswith(OFFLINE_PREFIX):
@@ -279,7 +286,7 @@ def _why_none_may_go_out(question: _Question) -> str:
     return ""
 
 
-def _answered_by_a_fallback(question: _Question) -> str:
+def _answered_by_a_fallback(question: Question) -> str:
     """Return that a fallback has been paid for this analysis before a crash; nothing if none has."""
     call, candidates = question.call, range(question.call.fallback + 1, len(question.candidates))
     later = (replace(call, ask=0, fallback=fallback) for fallback in candidates)
@@ -288,7 +295,7 @@ def _answered_by_a_fallback(question: _Question) -> str:
     return ""
 
 
-def _given_up(question: _Question) -> str:
+def _given_up(question: Question) -> str:
     """Return why this candidate was given up before a crash, so that it is not paid for again; nothing if it was not.
 
     What was given up before the analysis was released, or before its second pass, counts no more.
@@ -307,16 +314,23 @@ def _counted(failures: list[dict[str, Any]]) -> int:
     return sum(past["counts_as_attempt"] and past["kind"] == "transient" for past in failures)
 
 
-def _of_this_pass(question: _Question) -> list[dict[str, Any]]:
+def _of_this_pass(question: Question) -> list[dict[str, Any]]:
     """Return the call's failures since its analysis was released, or since its second pass began."""
     failures = question.session.archive.failures(question.call)
+    if question.call.purpose == "synthesis":  # nothing is kept of what was given up: each pass begins afresh
+        return [failure for failure in failures if not _is_before(question, _at(failure))]
     record = question.session.parked(question.call.number)
     if record is None or not _may_be_tried(record, question.again):
         return failures
-    return [failure for failure in failures if datetime.fromisoformat(failure["at"]) > record.at]
+    return [failure for failure in failures if (at := _at(failure)) is not None and at > record.at]
 
 
-def _no_larger(question: _Question) -> str:
+def _at(failure: dict[str, Any]) -> datetime | None:
+    """Return when a call failed; an older layout may not have told."""
+    return datetime.fromisoformat(failure["at"]) if failure["at"] is not None else None
+
+
+def _no_larger(question: Question) -> str:
     """Return why a fallback need not be tried: the text was too long for a model whose context is no smaller."""
     before = replace(question.call, fallback=question.call.fallback - 1)
     failures = question.session.archive.failures(before)
@@ -330,7 +344,7 @@ def _no_larger(question: _Question) -> str:
     return f"the text is too long for {failures[-1]['model']}, and {question.request.model} takes no longer ones"
 
 
-def _accounted(question: _Question, record: ArchivedCall, *, reused: bool) -> Asked:
+def _accounted(question: Question, record: ArchivedCall, *, reused: bool) -> Asked:
     """Return the answered call with what it cost in all its tries; what was taken over was paid elsewhere."""
     if record.reused_from is not None:
         return Asked("answered", reused=reused, cost_usd=0.0)
@@ -344,16 +358,16 @@ def _accounted(question: _Question, record: ArchivedCall, *, reused: bool) -> As
     return Asked("answered", reused=reused, cost_usd=cost_usd, before_usd=before_usd, in_doubt=in_doubt)
 
 
-def _is_before(question: _Question, at: datetime) -> bool:
-    """Return whether that was before the pass began."""
-    return at.timestamp() < question.began
+def _is_before(question: Question, at: datetime | None) -> bool:
+    """Return whether that was before the pass began; what has no time is of an older layout."""
+    return at is None or at.timestamp() < question.began
 
 
 def _cost_of(failures: list[dict[str, Any]]) -> float:
     return sum(failure.get("cost_usd") or 0.0 for failure in failures)
 
 
-def _refuse_who_answered(question: _Question, record: ArchivedCall) -> Asked | None:
+def _refuse_who_answered(question: Question, record: ArchivedCall) -> Asked | None:
     """Return why an answer is not taken though it is archived: another model gave it, or a version nobody accepted."""
     session, call, experiment = question.session, question.call, question.session.definition.experiment
     model, answered = record.model_requested, record.model_answered
@@ -387,10 +401,11 @@ def _never_answers(session: Session, model: str) -> bool:
     return sum(session.analysis(one.number).model == model for one in refused) >= MOST_SUBSTITUTED
 
 
-def _judge(question: _Question, failure: CallFailed) -> Asked:
+def _judge(question: Question, failure: CallFailed) -> Asked:
     session, settings, call = question.session, question.settings, question.call
     failures = _of_this_pass(question)
-    optional = call.purpose == "extraction" and call.fallback > 0  # what nobody named must not stop what was named
+    # what nobody named must not stop what was named; nor may prose stop the numbers that it is about
+    optional = call.purpose == "synthesis" or (call.purpose == "extraction" and call.fallback > 0)
     cost_usd, in_doubt = _cost_of(failures), sum(map(is_cut_off, failures))
     if failure.stops_session and not optional:
         return Asked("stop", reason=failure.message, cost_usd=cost_usd, in_doubt=in_doubt)
@@ -434,7 +449,8 @@ def _park(
     failures: int,
     passes: Literal[1, 2],
 ) -> Asked:
-    if call.purpose == "analysis" or passing:  # without a second model's reading, for good, the first one stands
+    # without a second model's reading, for good, the first one stands; without prose the report does
+    if call.purpose == "analysis" or (call.purpose == "extraction" and passing):
         session.park(
             Parked(
                 number=call.number,

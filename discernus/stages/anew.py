@@ -13,13 +13,14 @@ from discernus.stages.sealing import Sealed, seal
 from discernus.stages.synthesis import synthesise
 
 
-def make_anew(session: Session, stage: Stage, signing_key: Path | None = None) -> Sealed:
+def make_anew(session: Session, stage: Stage, signing_key: Path | None = None, *, examined: bool = False) -> Sealed:
     """Begin anew at a stage, make it and the later ones of what is there, and seal; what has no answer is a gap.
 
     The session must be nobody else's meanwhile. Cut off half-way, it is taken up by doing it again.
+    ``examined`` as in going back.
     """
     read_before = calls_read(session)
-    go_back(session, stage)
+    go_back(session, stage, examined=examined)
     if stage == "extraction":
         read_again(session, read_before)
     if makes_tables(session, stage):

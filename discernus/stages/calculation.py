@@ -8,6 +8,7 @@ from discernus.sessions import layout
 from discernus.sessions.chronologs.chronolog import gather
 from discernus.sessions.integrity.manifests import Checkpoint, Stage, cover, stage_of
 from discernus.sessions.session import Session
+from discernus.stages.interpretation import write_brief
 from discernus.stages.projection import write_tables
 from discernus.stages.records import session_records
 from discernus.stages.rereading import settle_taken_out
@@ -23,6 +24,7 @@ def calculate(session: Session) -> None:
     checkpoint(session, "analysis", {"analyses": counts})
     checkpoint(session, "extraction", {"readings": sum(record.route is not None for record in records)})
     write_tables(session, records)
+    write_brief(session, records)
     checkpoint(session, "calculation", {"tables": [layout.RESULTS, layout.DICTIONARY]})
 
 

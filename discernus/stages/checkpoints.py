@@ -111,7 +111,8 @@ def products(session: Session, stage: Stage) -> list[str]:
     if stage == "calculation":
         return [name for name in TABLES if session.store.exists(name)]
     if stage == "synthesis":
-        report = [name for name in (layout.REPORT, layout.REPORT_PAGE) if session.store.exists(name)]
+        written = (layout.REPORT, layout.REPORT_PAGE, layout.INTERPRETATION)
+        report = [name for name in written if session.store.exists(name)]
         return report + [f"{layout.PAGES}/{name}" for name in session.store.names(layout.PAGES)]
     return []
 
@@ -150,7 +151,7 @@ def from_stage_on(stage: Stage) -> tuple[Stage, ...]:
     return STAGES[STAGES.index(stage) :]
 
 
-def go_back(session: Session, stage: Stage, *, try_parked: bool = False) -> tuple[str, ...]:
+def go_back(session: Session, stage: Stage, *, try_parked: bool = False, examined: bool = False) -> tuple[str, ...]:
     """Let the session begin anew at a stage; return the files that are made anew, of which none is there any more.
 
     Scores of texts that were taken out stay: their answers lack the words, and nobody can be asked for others.
@@ -158,9 +159,11 @@ def go_back(session: Session, stage: Stage, *, try_parked: bool = False) -> tupl
     ``try_parked`` lets what is parked be tried afresh, which calls for new numbers (ValueError from a later stage). The
     session then counts as unfinished: a crash half-way leaves one that goes on, and going back again removes the rest.
     The checkpoints go first, so that no stage is ever passed over whose files may have changed. Raises SealBroken where
-    the session is not what was sealed: made anew, and sealed, altered files would pass for true ones.
+    the session is not what was sealed: made anew, and sealed, altered files would pass for true ones. ``examined`` says
+    that its files were hashed just now: of thousands of calls that takes seconds.
     """
-    refuse_if_altered(session)
+    if not examined:
+        refuse_if_altered(session)
     return _go_back(session, stage, try_parked=try_parked)
 
 
@@ -187,13 +190,15 @@ def _go_back(session: Session, stage: Stage, *, try_parked: bool) -> tuple[str, 
     return tuple(gone)
 
 
-def take_up(session: Session) -> int:
+def take_up(session: Session, *, examined: bool = False) -> int:
     """Let a session be carried on, and return how many parked analyses are tried afresh.
 
     In one that ended with gaps these are all, and the numbers come anew; one that is under way takes up what a person
-    may have mended, and all else waits for its last pass. Raises SealBroken where it is not what was sealed.
+    may have mended, and all else waits for its last pass. Raises SealBroken where it is not what was sealed;
+    ``examined`` as in going back.
     """
-    refuse_if_altered(session)
+    if not examined:
+        refuse_if_altered(session)
     if state_of(session) == "partial":
         released = sum(record.error_class != ERASED for record in session.all_parked())
         _go_back(session, "calculation", try_parked=True)

@@ -28,6 +28,7 @@ from discernus.llm.catalogue import (
 )
 from discernus.llm.models_file import ModelsFile
 from discernus.llm.requests import analysis_request, extraction_request
+from discernus.reports.interpretation import DOCUMENTS_TOLD
 from discernus.sessions.earlier import Earlier, Followed, History
 
 ENOUGH = 5  # earlier answers: fewer say too little about a range
@@ -42,6 +43,10 @@ COUNTED = (0.9, 1.0, VENDORS_MAY_COUNT)  # tokens that a vendor counts for one o
 
 EVIDENCE_TOKENS = 60  # two quotations
 TEXT_TOKENS = 15  # a label, a remark
+BRIEF_TOKENS = 2500  # what stands around the tables of which a model writes prose
+ROW_TOKENS = 120  # a dimension in all tables over documents
+CELL_TOKENS = 8  # one in the tables by document
+PROSE_TOKENS = 600  # some paragraphs
 
 
 @dataclass(frozen=True)
@@ -132,7 +137,8 @@ def sentence(estimate: Estimate) -> str:
 class Estimator:
     """Reckons with one definition; each text is counted once, whatever the number of runs and models.
 
-    ``extraction_models`` may read the answers that our rules cannot; the first is expected to do it.
+    ``extraction_models`` may read the answers that our rules cannot, ``synthesis_models`` write the prose; the first is
+    expected to do it.
     """
 
     def __init__(
@@ -141,10 +147,13 @@ class Estimator:
         models: ModelsFile,
         extraction_models: Sequence[str] = (),
         history: History | None = None,
+        *,
+        synthesis_models: Sequence[str] = (),
     ) -> None:
         self._definition = definition
         self._models = models
         self._extraction_models = tuple(extraction_models)
+        self._synthesis_models = tuple(synthesis_models)
         self._history = history or History()
         self._facts: dict[str, ModelFacts] = {}
         self._prompts: dict[tuple[str, str], int] = {}
@@ -159,6 +168,8 @@ class Estimator:
         found = [self._first_readings(model, members) for model, members in by_model.items()]
         if self._extraction_models:
             found += self._second_readings(by_model, self._extraction_models[0])
+        if self._synthesis_models:
+            found.append(self._prose(self._synthesis_models[0]))
         priced = [(one.usd, one.worst_usd) for one in found if one.usd is not None]
         worst = [usd for _, usd in priced if usd is not None]
         return Estimate(
@@ -181,12 +192,16 @@ class Estimator:
     def _dearest_call_usd(self, analyses: Sequence[Analysis]) -> float | None:
         asked = [one for one in analyses if not one.model.startswith(OFFLINE_PREFIX)]
         second = (self.worst_second_usd(one, reader) for one in asked for reader in self._extraction_models)
-        return max((*map(self.reserved_usd, asked), *(usd for usd in second if usd is not None)), default=0.0) or None
+        others = (*second, *map(self.worst_prose_usd, self._synthesis_models))
+        return max((*map(self.reserved_usd, asked), *(usd for usd in others if usd is not None)), default=0.0) or None
 
     def tokens_per_call(self, model: str) -> int:
         """Return the tokens that a call to the model is expected to take on average, its prompt and its answer."""
         experiment = self._definition.experiment
         analysing = {*experiment.models, *(name for names in experiment.fallback_models.values() for name in names)}
+        if model in self._synthesis_models and model not in {*analysing, *self._extraction_models}:
+            prose = self._answer(model, "synthesis").likely
+            return ceil(self._brief * self._counted(model, "synthesis").likely + prose)
         if model in self._extraction_models and model not in analysing:
             answers = fmean(self._answer(one, "analysis").likely for one in experiment.models)
             prompt = self._second_frame + answers
@@ -205,7 +220,19 @@ class Estimator:
         """Return what having an answer to the analysis read by a second model costs at worst; None: not known."""
         return worst_case_usd(self._facts_of(model), self._second_frame + self._longest(analysis.model), None)
 
+    def worst_prose_usd(self, model: str) -> float | None:
+        """Return what having the tables put into words costs at worst; None: not known."""
+        limit = self._definition.experiment.settings_of(model).max_tokens
+        return worst_case_usd(self._facts_of(model), ceil(self._brief), limit)
+
     # rows
+
+    def _prose(self, model: str) -> ModelEstimate:
+        """Return the one call for prose; its prompt are tables that are not there yet."""
+        again = _share(None, AGAIN)
+        prompts = Counter({ceil(self._brief): 1})
+        calls = Range(1, 1 + again.likely, 1 + again.high)
+        return self._row(model, "synthesis", prompts, calls, [self.worst_prose_usd(model)])
 
     def _first_readings(self, model: str, analyses: Sequence[Analysis]) -> ModelEstimate:
         again = NONE if model.startswith(OFFLINE_PREFIX) else _share(self._history.again, AGAIN)
@@ -263,7 +290,7 @@ class Estimator:
             cuts, mean = quantiles(earlier.answer_tokens, n=20, method="inclusive"), fmean(earlier.answer_tokens)
             found = Range(min(cuts[0], mean), mean, max(cuts[-1], mean))
         else:
-            form = self._form if purpose == "analysis" else self._second_form
+            form = {"analysis": self._form, "extraction": self._second_form, "synthesis": PROSE_TOKENS}[purpose]
             thinking = THINKING_TOKENS if self._facts_of(model).thinks else (0, 0, 0)
             found = Range(*FORM) * Range(form, form, form) + Range(*thinking)
         return found.at_most(self._bound(model, purpose))
@@ -271,6 +298,8 @@ class Estimator:
     def _bound(self, model: str, purpose: Purpose) -> int | None:
         """Return the tokens that an answer has at most; None where nothing bounds it."""
         asked = self._limit(model, model) if purpose == "analysis" else None
+        if purpose == "synthesis":
+            asked = self._definition.experiment.settings_of(model).max_tokens
         limits = (asked, self._facts_of(model).max_output_tokens)
         return min((limit for limit in limits if limit is not None), default=None)
 
@@ -296,6 +325,14 @@ class Estimator:
     def _second_frame(self) -> int:
         """The tokens that stand around an answer where a second model is to read it."""
         return prompt_tokens(extraction_request(self._definition.framework, "", "", problem=None, timeout_s=1))
+
+    @cached_property
+    def _brief(self) -> float:
+        """The tokens of the tables that prose is about, as assumed: a row for each dimension, and cells by document."""
+        experiment, dimensions = self._definition.experiment, len(self._definition.framework.dimensions)
+        groups = len(experiment.models) * len(experiment.variants)
+        cells = min(len(self._definition.documents), DOCUMENTS_TOLD) * dimensions
+        return BRIEF_TOKENS + groups * (dimensions * ROW_TOKENS + cells * CELL_TOKENS)
 
     @cached_property
     def _form(self) -> int:

@@ -91,10 +91,10 @@ def _worst(session: Session, analysis: Analysis, prices: Estimator) -> tuple[flo
     """Return what a call of the analysis, and one of its second reading, costs at worst over all that may serve it."""
     asked = [prices.worst_usd(analysis, model) for model in session.candidates(analysis.number)]
     read = [prices.worst_second_usd(analysis, model) for model in session.extraction_models]
-    return _most(asked), _most(read)
+    return most(asked), most(read)
 
 
-def _most(costs: list[float | None]) -> float | None:
+def most(costs: list[float | None]) -> float | None:
     """Return the highest cost that is known; None where one is not, and no other says what a call may cost."""
     known = [usd for usd in costs if usd is not None]
     most = max(known, default=0.0)

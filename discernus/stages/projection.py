@@ -14,6 +14,7 @@ from discernus.experiments.freezing import texts_at_hand
 from discernus.reports import evidence, hypothesis_table, reliability, results
 from discernus.reports.records import AnalysisRecord
 from discernus.sessions import layout
+from discernus.sessions.call_log import call_log
 from discernus.sessions.lines import to_lines
 from discernus.sessions.owners import Lock
 from discernus.sessions.session import Session
@@ -85,7 +86,7 @@ def tables_of(session: Session, records: list[AnalysisRecord]) -> dict[str, byte
         layout.CONSISTENCY: reliability.write_csv(records, framework),
         layout.EVIDENCE: evidence.write_csv(records, texts_at_hand(session.definition)),
         **tests,
-        layout.CALL_LOG: to_lines(_call_line(session)),
+        layout.CALL_LOG: call_log(_call_lines(session)),
         layout.EXTRACTION_LOG: to_lines(_extraction_line(record) for record in records if record.route is not None),
     }
 
@@ -108,7 +109,7 @@ def column_names(session: Session) -> tuple[list[str], list[str]]:
     return list(metadata), parameters
 
 
-def _call_line(session: Session) -> list[dict[str, object]]:
+def _call_lines(session: Session) -> list[dict[str, object]]:
     return [
         {
             "call": call.call,
@@ -124,7 +125,6 @@ def _call_line(session: Session) -> list[dict[str, object]]:
             "finish_reason": call.finish_reason,
             "marks": call.marks,
             "attempt": call.attempt,
-            "response_sha256": call.response_sha256,
             "reused_from": call.reused_from,
         }
         for call in sorted(all_calls(session), key=lambda call: (call.number, call.purpose, call.ask, call.attempt))

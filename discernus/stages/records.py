@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
-
-from pydantic import ValidationError
 
 from discernus.experiments.framework import Framework
 from discernus.experiments.plan import Analysis
 from discernus.extraction.extract import Extraction
+from discernus.reports.data import ParkedAnalysis
 from discernus.reports.records import AnalysisRecord
 from discernus.sessions import layout
 from discernus.sessions.archive import TIME_NOT_RECORDED, ZONE_NOT_RECORDED, ArchiveDamaged, ArchivedCall
 from discernus.sessions.layout import Call
 from discernus.sessions.session import Session
+from discernus.sessions.store import NotInStore
 from discernus.sessions.substitutes import is_substitute
 from discernus.statistics.formulas import compute, named_values
 
@@ -91,12 +92,26 @@ def analysis_record(session: Session, analysis: Analysis) -> AnalysisRecord:
     )
 
 
-def answered_at(call: ArchivedCall) -> str | None:
+def answered_at(call: ArchivedCall, timespec: str = "milliseconds") -> str | None:
     """Return when the answer was there, without an offset where no zone was recorded; None where no time was."""
-    if TIME_NOT_RECORDED in call.marks:
+    if call.archived_at is None or TIME_NOT_RECORDED in call.marks:  # early migrations left a stand-in beside the mark
         return None
-    at = call.archived_at.replace(tzinfo=None) if ZONE_NOT_RECORDED in call.marks else call.archived_at
-    return at.isoformat(timespec="milliseconds")
+    return _moment(call, call.archived_at, timespec)
+
+
+def asked_at(call: ArchivedCall, timespec: str = "milliseconds") -> str | None:
+    """Return when the request went out, without an offset where no zone was recorded; None where no time was."""
+    return None if call.started_at is None else _moment(call, call.started_at, timespec)
+
+
+def _moment(call: ArchivedCall, at: datetime, timespec: str) -> str:
+    return (at.replace(tzinfo=None) if ZONE_NOT_RECORDED in call.marks else at).isoformat(timespec=timespec)
+
+
+def parked_analyses(session: Session, records: Iterable[AnalysisRecord]) -> tuple[ParkedAnalysis, ...]:
+    """Return those of the analyses that could not be had, each with the class of its last error."""
+    parked = (session.parked(record.number) for record in records if record.status == "parked")
+    return tuple(ParkedAnalysis(one.number, one.error_class, one.reason) for one in parked if one is not None)
 
 
 def derived_metrics(framework: Framework, extraction: Extraction) -> tuple[dict[str, float], dict[str, str]]:
@@ -138,8 +153,8 @@ def all_calls(session: Session) -> Iterator[ArchivedCall]:
     for name in session.store.names(layout.ARCHIVE):
         if name.startswith(("metadata_", "rival_metadata_")) and name.endswith(".json"):
             try:
-                call = ArchivedCall.model_validate_json(session.store.get(f"{layout.ARCHIVE}/{name}"))
-            except ValidationError:  # its answer then counts as damaged, and is named as that
+                call = session.archive.record(f"{layout.ARCHIVE}/{name}")
+            except (NotInStore, ValueError):  # its answer then counts as damaged, and is named as that
                 continue
             if (call.call, call.attempt) not in seen:
                 seen.add((call.call, call.attempt))

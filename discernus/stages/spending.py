@@ -17,7 +17,7 @@ from discernus.sessions.costs import (
     models_of,
     onlooker,
     session_costs,
-    sessions_of,
+    spent_by_session,
 )
 from discernus.sessions.session import Session
 from discernus.stages.advice import advise, facts_for_advice
@@ -91,10 +91,9 @@ def budgets_of(session: Session, calls: list[CallCost]) -> tuple[BudgetUse, ...]
     budgets = budgets_in_force(projects_dir, facts.project)
     accounts = Account(facts.project, facts.experiment, facts.session).binding
     limits = [(account, limit) for account in accounts if (limit := budgets.of(account)) is not None]
-    spent = {session.name: add_up(calls).spent_usd}
-    if any(account.level != "session" for account, _ in limits):
-        others = (other for other in sessions_of(projects_dir, facts.project) if other.name != session.name)
-        spent |= {other.name: add_up(calls_of(other)).spent_usd for other in others}
+    if not limits:
+        return ()
+    spent = spent_by_session(projects_dir, facts.project) | {session.name: add_up(calls).spent_usd}
     return tuple(
         BudgetUse(
             account.level,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
@@ -11,7 +12,7 @@ from discernus.experiments.freezing import taken_out_of, texts_at_hand
 from discernus.llm.offline import baseline
 from discernus.llm.requests import lexicon_of
 from discernus.reports.analysis_page import analysis_page
-from discernus.reports.data import BudgetUse, FailureCount, ParkedAnalysis, Quarantine, ReportData, SessionFile
+from discernus.reports.data import BudgetUse, FailureCount, Quarantine, ReportData, SessionFile
 from discernus.reports.html import html_report
 from discernus.reports.records import AnalysisRecord
 from discernus.reports.report import final_report
@@ -24,7 +25,8 @@ from discernus.sessions.registrations import keep_before, kept
 from discernus.sessions.session import Session, SessionUnreadable
 from discernus.stages.answerers import answering_versions, answers_of, destinations, stand_ins
 from discernus.stages.calculation import checkpoint
-from discernus.stages.records import session_records
+from discernus.stages.interpretation import prose_of
+from discernus.stages.records import all_calls, parked_analyses, session_records
 from discernus.stages.registered import earlier, preregistration
 from discernus.stages.spending import (
     advice_of,
@@ -62,6 +64,8 @@ def synthesise(session: Session) -> None:
             session.store.put(layout.page(record.number), page.encode(), durable=False)
     keep_before(session)
     data = report_data(session, records)
+    if data.prose is not None:
+        session.store.put(layout.INTERPRETATION, data.prose.model_dump_json(indent=1).encode())
     report = final_report(data)
     session.store.put(layout.REPORT, report.encode())
     session.store.put(layout.REPORT_PAGE, html_report(data, report).encode())
@@ -78,7 +82,7 @@ def report_data(session: Session, records: list[AnalysisRecord]) -> ReportData:
     called |= {failure.model for failure in failures if failure.model is not None}
     budgets, unreadable = _budgets(session, calls)
     before = kept(session)
-    return ReportData(
+    data = ReportData(
         project=facts.project,
         session=facts.session,
         experiment=definition.experiment,
@@ -90,7 +94,7 @@ def report_data(session: Session, records: list[AnalysisRecord]) -> ReportData:
         started_at=facts.created_at.isoformat(timespec="seconds"),
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
         in_doubt=calls_in_doubt(session, calls),
-        parked=_parked(session, records),
+        parked=parked_analyses(session, records),
         costs=model_costs(calls),
         price_sources={model: tuple(sorted(sources)) for model, sources in answers.prices.items()},
         budgets=budgets,
@@ -109,7 +113,7 @@ def report_data(session: Session, records: list[AnalysisRecord]) -> ReportData:
         ),
         warnings=(*(str(problem) for problem in definition.warnings), *unreadable),
         clock=facts.clock,
-        taken_over=taken_over(session),
+        taken_over=taken_over(all_calls(session)),
         migrated_from=facts.migrated_from,
         preregistration=preregistration(session, before),
         earlier=earlier(before),
@@ -117,6 +121,7 @@ def report_data(session: Session, records: list[AnalysisRecord]) -> ReportData:
         tests=tested(definition, records),
         baselines=_baselines(definition),
     )
+    return replace(data, prose=prose_of(session, data))
 
 
 def _budgets(session: Session, calls: list[CallCost]) -> tuple[tuple[BudgetUse, ...], tuple[str, ...]]:
@@ -166,8 +171,3 @@ def _baselines(definition: Definition) -> dict[str, dict[str, float | None]]:
         return {}
     lexicon = lexicon_of(definition.framework, run=0)
     return {name: baseline(text, lexicon) for name, text in texts_at_hand(definition).items()}
-
-
-def _parked(session: Session, records: list[AnalysisRecord]) -> tuple[ParkedAnalysis, ...]:
-    parked = (session.parked(record.number) for record in records if record.status == "parked")
-    return tuple(ParkedAnalysis(one.number, one.error_class, one.reason) for one in parked if one is not None)

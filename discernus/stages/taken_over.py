@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import fsum
 
 from discernus.reports.data import TakenOver
-from discernus.sessions.archive import TIME_NOT_RECORDED, ArchivedCall
-from discernus.sessions.session import Session
-from discernus.stages.records import all_calls
+from discernus.sessions.archive import ArchivedCall
+from discernus.stages.records import answered_at
 
 
-def taken_over(session: Session) -> tuple[TakenOver, ...]:
-    """Return what was taken over, by the session that was first given it, in the order of their names."""
+def taken_over(calls: Iterable[ArchivedCall]) -> tuple[TakenOver, ...]:
+    """Return what of a session's calls was taken over, by the session that was first given it, in their order."""
     found: dict[str, list[ArchivedCall]] = {}
-    for call in all_calls(session):
+    for call in calls:
         if call.reused_from is not None:
-            found.setdefault(call.reused_from.rpartition("/")[0], []).append(call)
-    return tuple(_of(name, calls) for name, calls in sorted(found.items()))
+            found.setdefault(source_of(call.reused_from), []).append(call)
+    return tuple(_of(name, taken) for name, taken in sorted(found.items()))
+
+
+def source_of(reused_from: str) -> str:
+    """Return the session of ``session_…/017``, the call of another session."""
+    return reused_from.rpartition("/")[0]
 
 
 def _of(session: str, calls: list[ArchivedCall]) -> TakenOver:
-    days = sorted(f"{call.archived_at:%Y-%m-%d}" for call in calls if TIME_NOT_RECORDED not in call.marks)
+    days = sorted(at[:10] for call in calls if (at := answered_at(call)) is not None)
     costs = [call.cost_usd for call in calls if call.cost_usd is not None]
     return TakenOver(
         session=session,

@@ -22,8 +22,9 @@ from discernus.statistics.descriptives import describe
 from discernus.statistics.outcome import Effect, Interval, Outcome, undefined
 from discernus.statistics.verdicts import Tested, verdict_of
 
-DECIMALS = 12  # of a mean: what sums of binary fractions add beyond would break ties
+DECIMALS = 12  # of a value: what sums of binary fractions add beyond would break ties
 NO_VALUE = "no value"
+SAME = "both variables are one and the same, so that the test would say nothing of the texts"
 NO_MODEL = "run-to-run consistency is a property of models that read, and no language model was asked"
 
 Values = Mapping[str, float]
@@ -51,9 +52,18 @@ class _Readings:
         return {name: round(value, DECIMALS) for name, value in found.items() if value is not None}
 
     def runs(self, variable: Variable) -> dict[str, list[float]]:
-        """Return every single value of each document."""
-        rows = zip(self.group.documents, self.group.table(variable.name), strict=True)
-        return {name: [value for value in row if value is not None] for name, row in rows}
+        """Return every single value of each document; a column of corpus.csv has one for each.
+
+        Rounded as means are: what formulas of binary fractions add would be taken for run noise.
+        """
+        if variable.kind == "column":
+            return {name: [value] for name, value in self.numbers(variable).items()}
+        if variable.role == "salience":
+            table = [self._saliences(name, variable.name) for name in self.group.documents]
+        else:
+            table = self.group.table(variable.name)
+        rows = zip(self.group.documents, table, strict=True)
+        return {name: [round(value, DECIMALS) for value in row if value is not None] for name, row in rows}
 
     def labels(self, variable: Variable) -> dict[str, str]:
         """Return the label of each document that has one: the one most runs gave, none where two are as frequent."""
@@ -130,7 +140,7 @@ def _done(test: PlannedTest, readings: _Readings, names: tuple[str, ...]) -> Tes
 
 
 def _of_groups(test: PlannedTest, readings: _Readings, variable: Variable) -> Tested:
-    from discernus.statistics.planned_tests import compare_groups
+    from discernus.statistics.planned_tests import compare_groups, compare_runs
 
     column = _column(test.groups[0], readings)
     cells, values = readings.cells(column), readings.numbers(variable)
@@ -141,11 +151,16 @@ def _of_groups(test: PlannedTest, readings: _Readings, variable: Variable) -> Te
     if test.pairs is not None and test.method == "paired_t":
         members, unpaired = _paired(members, readings.cells(_column(test.pairs, readings)), values)
         left_out |= unpaired
-    groups = {name: [values[one] for one in own if one in values] for name, own in members.items()}
+    members = {name: [one for one in own if one in values] for name, own in members.items()}
     if test.method not in TWO_GROUPS and test.method != "paired_t" and not test.compare:
-        groups = {name: own for name, own in groups.items() if own}
-    sizes = {name: len(own) for name, own in groups.items()}
-    return _tested(test, readings, (variable.title,), sizes, compare_groups(test, groups), column, left_out)
+        members = {name: own for name, own in members.items() if own}
+    sizes = {name: len(own) for name, own in members.items()}
+    if test.method == "mixed_model":
+        runs = readings.runs(variable)
+        outcome = compare_runs(test, {name: [runs[one] for one in own] for name, own in members.items()})
+    else:
+        outcome = compare_groups(test, {name: [values[one] for one in own] for name, own in members.items()})
+    return _tested(test, readings, (variable.title,), sizes, outcome, column, left_out)
 
 
 def _paired(
@@ -166,6 +181,8 @@ def _of_two(test: PlannedTest, readings: _Readings, variables: list[Variable]) -
     from discernus.statistics.planned_tests import compare_groups, correlate
 
     names = tuple(variable.title for variable in variables)
+    if len({_meaning(name, readings) for name in names}) == 1:
+        return _tested(test, readings, names, {}, undefined("", SAME))
     first, second = (readings.numbers(variable) for variable in variables)
     both = [one for one in readings.group.documents if one in first and one in second]
     left_out = {one: NO_VALUE for one in readings.group.documents if one not in both}

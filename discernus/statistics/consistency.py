@@ -28,6 +28,7 @@ Table = Sequence[Sequence[float | None]]
 
 Scores: TypeAlias = tuple[tuple[float | None, ...], ...]
 Labels: TypeAlias = tuple[tuple[str | None, ...], ...]
+Bounds: TypeAlias = tuple[float, float] | None
 
 ONE_WAY = ("ICC(1,1)", "ICC(1,k)")
 BETWEEN_RATERS = ("ICC(A,1)", "ICC(A,k)")
@@ -37,9 +38,13 @@ CRONBACH = "Cronbach's alpha"
 STABILITY = "formula of Cronbach's alpha, over draws of sentences"
 
 # Up to which of these values the lower bound of an interval reaches is what a coefficient is judged by.
-_OF_CORRELATIONS = (0.5, 0.75, 0.9)  # moderate, good, excellent: Koo and Li (2016), J. Chiropr. Med. 15
-_OF_KRIPPENDORFF = (0.667, 0.8)  # for tentative conclusions, to rely on: Krippendorff (2019), ch. 12
-_OF_CRONBACH = (0.7, 0.8, 0.9)  # Nunnally (1978), Psychometric Theory, 2nd ed.
+# Koo and Li (2016), J. Chiropr. Med. 15, 155-163, abstract: moderate, good, excellent, by the 95 % interval.
+_OF_CORRELATIONS = (0.5, 0.75, 0.9)
+# Krippendorff (2004), Content Analysis, 2nd ed., p. 241: for tentative conclusions, to rely on.
+_OF_KRIPPENDORFF = (0.667, 0.8)
+# Nunnally (1978), Psychometric Theory, 2nd ed., pp. 245-246: the early stages of research, basic research, and the
+# least where decisions hang on single scores. He had items of a test before him, and no runs of a model.
+_OF_CRONBACH = (0.7, 0.8, 0.9)
 CUSTOMARY = {
     **dict.fromkeys((*ONE_WAY, *BETWEEN_RATERS), _OF_CORRELATIONS),
     **dict.fromkeys((*OF_SCORES, OF_LABELS[0]), _OF_KRIPPENDORFF),
@@ -117,8 +122,8 @@ def score_coefficients(table: Scores) -> tuple[Coefficient, ...]:
     mean_runs = None if one_way else icc.mean_runs(rows)
     pairs = [row for row in rows if len(row) > 1]
     return (
-        *_estimated(ONE_WAY, icc.one_way, rows, one_way, ks=(1.0, mean_runs)),
-        *_estimated(OF_SCORES, krippendorff.of_scores, pairs, _too_few(pairs, runs)),
+        *_estimated(ONE_WAY, icc.one_way, rows, one_way, ks=(1.0, mean_runs), by_f=_f_of_both),
+        *_estimated(OF_SCORES, krippendorff.of_scores, pairs, _too_few(pairs, runs), by_f=_f_of_interval_alpha),
         _cronbach(table),
     )
 
@@ -201,14 +206,36 @@ def _too_few(rows: list[list[Any]], runs: int) -> str | None:
     return "fewer than two documents have values" if len(rows) < 2 else None
 
 
+def _f_of_both(rows: list[list[float]]) -> tuple[Bounds, Bounds]:
+    """Return the intervals of ICC(1,1) and ICC(1,k) by the F distribution."""
+    single = icc.one_way_interval(rows, LEVEL)
+    if single is None:
+        return None, None
+    k = icc.mean_runs(rows)
+    return single, (icc.of_mean(single[0], k), icc.of_mean(single[1], k))
+
+
+def _f_of_interval_alpha(rows: list[list[float]]) -> tuple[Bounds, Bounds]:
+    """Return no interval for the ordinal alpha; for the interval alpha, whose true value is ICC(1,1)'s, that one's."""
+    return None, icc.one_way_interval(rows, LEVEL)
+
+
+def _none_by_f(_: list[list[Any]]) -> tuple[Bounds, Bounds]:
+    return None, None
+
+
 def _estimated(
     names: tuple[str, str],
     make: Callable[[Any], "Statistic"],
     rows: list[list[Any]],
     too_few: str | None,
     ks: tuple[float | None, float | None] = (None, None),
+    by_f: Callable[[list[list[Any]]], tuple[Bounds, Bounds]] = _none_by_f,
 ) -> tuple[Coefficient, ...]:
-    """Return the two coefficients that a statistic of these rows gives, with intervals by resampling the rows."""
+    """Return the two coefficients that a statistic of these rows gives, with intervals by resampling the rows.
+
+    The bounds are those of the draws or wider: by the F distribution where ``by_f`` has some, else the jackknife's.
+    """
     values = sum(map(len, rows))
     if too_few is not None:
         none = Interval(None, None, too_few)
@@ -218,8 +245,17 @@ def _estimated(
     alike = len({value for row in rows for value in row}) == 1
     why = "the values do not differ at all" if alike else "the documents differ too little in their means"
     return tuple(
-        Coefficient(name, value, why if value is None else None, interval, len(rows), values, k, seed)
-        for name, k, (value, interval) in zip(names, ks, found, strict=True)
+        Coefficient(
+            name,
+            one.value,
+            why if one.value is None else None,
+            one.drawn.widened(exact or one.jackknife),
+            len(rows),
+            values,
+            k,
+            seed,
+        )
+        for name, k, one, exact in zip(names, ks, found, by_f(rows), strict=True)
     )
 
 

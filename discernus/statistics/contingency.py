@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from discernus.statistics import power
-from discernus.statistics.effect_sizes import cramers_v
+from discernus.statistics.effect_sizes import NO_INTERVAL, cramers_v
 from discernus.statistics.group_tests import BY_CHI2
 from discernus.statistics.outcome import Outcome, undefined
 
@@ -33,14 +33,16 @@ def chi_square(groups: Sequence[str], labels: Sequence[str], alpha: float) -> Ou
     chi2, p, p_by = float(test.statistic), float(test.pvalue), BY_CHI2
     if float(np.min(test.expected_freq)) < LEAST_EXPECTED:
         p, p_by = _few(counts, chi2)
+    effect = cramers_v(chi2, len(pairs), len(rows), len(columns))
     return Outcome(
         "chi-square",
         chi2,
         (float(test.dof),),
         p,
         p_by,
-        effect=cramers_v(chi2, len(pairs), len(rows), len(columns)),
+        effect=effect,
         detectable=power.detectable_w(len(pairs), int(test.dof), alpha),
+        notes=(NO_INTERVAL.format(effect.name),) if effect.interval is None else (),
     )
 
 

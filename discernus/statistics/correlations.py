@@ -13,6 +13,7 @@ from discernus.statistics.exact_tests import correlation
 from discernus.statistics.group_tests import BY_T, EXACT
 from discernus.statistics.outcome import Effect, Outcome, undefined
 
+COUNTED_BY_SCIPY = 33  # documents without ties, of which scipy counts every order for Kendall's tau
 LEAST = 3  # documents; two points always lie on a line
 
 
@@ -64,7 +65,8 @@ def kendall(first: Sequence[float], second: Sequence[float], alpha: float) -> Ou
     if why is not None:
         return undefined("tau", why)
     n = len(first)
-    test = stats.kendalltau(first, second)
+    plain = len(set(first)) == n == len(set(second)) and n <= COUNTED_BY_SCIPY
+    test = stats.kendalltau(first, second, method="exact" if plain else "asymptotic")
     tau = float(test.statistic)
     counted = correlation(first, second, kendall=True)
     spread = 0.437 / (n - 4) if n > 4 else 0.0
@@ -73,7 +75,7 @@ def kendall(first: Sequence[float], second: Sequence[float], alpha: float) -> Ou
         tau,
         (),
         counted[0] if counted else _at_least(float(test.pvalue), n),
-        EXACT if counted else "as scipy has it: exact without ties, else by a normal approximation",
+        EXACT if counted or plain else "normal approximation, corrected for ties",
         effect=Effect("Kendall's tau-b", tau, correlation_interval(tau, spread)),
         smallest_p=counted[1] if counted else None,
         detectable=power.detectable_correlation(spread, alpha),

@@ -1,6 +1,7 @@
 """Effect sizes with intervals: by inverting the noncentral distributions, as Steiger and Fouladi (1997) have it.
 
-An interval is None where it cannot be had; a number never stands in for it.
+An interval is None where it cannot be had; a number never stands in for it. So it is where groups are more alike than
+chance makes them: no noncentrality fits, and the interval by the book, from 0 to 0, would leave out its own estimate.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from discernus.statistics.outcome import Effect, Interval
 LEVEL = 0.95
 SQUARED_LEVEL = 0.90  # of what cannot be negative: this interval leaves out 0 where the test has p < .05 (Steiger 2004)
 _FARTHEST = 1e6  # of a noncentrality parameter
+NO_INTERVAL = "{} has no interval: the groups are more alike than chance alone would make most"
 _BESIDE = 1e-9  # keeps a search off the point estimate, which is a root of its own where it is 0 or 1
 
 
@@ -113,10 +115,12 @@ def correlation_interval(r: float, variance_of_z: float) -> Interval | None:
 def _noncentrality(
     cdf: Callable[[float], float], least: float, near: float, level: float
 ) -> tuple[float, float] | None:
-    """Return the noncentralities under which what was seen lies at the upper and the lower end of ``level``."""
+    """Return the noncentralities under which what was seen lies at the upper and the lower end of ``level``; None
+    where there are no such two.
+    """
     low = _solve(cdf, (1 + level) / 2, least, near)
     high = _solve(cdf, (1 - level) / 2, least, near)
-    return None if low is None or high is None else (low, high)
+    return None if low is None or high is None or low == high else (low, high)
 
 
 def _solve(cdf: Callable[[float], float], share: float, least: float, near: float) -> float | None:

@@ -6,6 +6,7 @@ data that define no result, and what a test of this size could find. A two-sided
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
@@ -17,6 +18,7 @@ from discernus.statistics.corrections import holm
 from discernus.statistics.descriptives import mean, variance
 from discernus.statistics.effect_sizes import (
     LEVEL,
+    NO_INTERVAL,
     eta_squared,
     hedges_g,
     hedges_g_of_differences,
@@ -45,19 +47,20 @@ def welch_t(groups: Groups, alpha: float) -> Outcome:
         why = NO_SPREAD
     if why is not None:
         return undefined("t", why)
-    test = stats.ttest_ind(first, second, equal_var=False)
-    interval = test.confidence_interval(LEVEL)
+    n, m = len(first), len(second)
+    a, b = variance(list(first)) / n, variance(list(second)) / m
+    df = (a + b) ** 2 / (a * a / (n - 1) + b * b / (m - 1))  # Welch and Satterthwaite's
+    difference, error = mean(list(first)) - mean(list(second)), math.sqrt(a + b)
+    reach = float(stats.t.isf((1 - LEVEL) / 2, df)) * error
     return Outcome(
         "t",
-        float(test.statistic),
-        (float(test.df),),
-        float(test.pvalue),
+        difference / error,
+        (df,),
+        2 * float(stats.t.sf(abs(difference / error), df)),
         BY_T,
-        estimate=_difference(
-            one, other, mean(list(first)) - mean(list(second)), float(interval.low), float(interval.high)
-        ),
+        estimate=_difference(one, other, difference, difference - reach, difference + reach),
         effect=hedges_g(first, second),
-        detectable=power.detectable_difference(len(first), len(second), alpha),
+        detectable=power.detectable_difference(n, m, alpha),
     )
 
 
@@ -121,6 +124,7 @@ def anova(groups: Groups, alpha: float) -> Outcome:
     between, within = sums_of_squares(list(groups.values()))  # scipy's F can fall below 0 by rounding, p is then NaN
     df1, df2 = len(sizes) - 1, sum(sizes) - len(sizes)
     f = (between / df1) / (within / df2)
+    effect = eta_squared(list(groups.values()), f)
     pairs, pairs_by = _pairs_of_means(groups, equal=True)
     return Outcome(
         "F",
@@ -128,10 +132,11 @@ def anova(groups: Groups, alpha: float) -> Outcome:
         (float(df1), float(df2)),
         float(stats.f.sf(f, df1, df2)),
         BY_F,
-        effect=eta_squared(list(groups.values()), f),
+        effect=effect,
         detectable=power.detectable_f(sizes, alpha),
         pairs=pairs,
         pairs_by=pairs_by,
+        notes=(NO_INTERVAL.format(effect.name),) if effect.interval is None else (),
     )
 
 

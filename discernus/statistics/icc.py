@@ -43,6 +43,45 @@ def one_way(rows: Sequence[Sequence[float]]) -> Statistic:
     return statistic
 
 
+def one_way_interval(rows: Sequence[Sequence[float]], level: float) -> tuple[float, float] | None:
+    """Return the interval of ICC(1,1) from the F distribution, exact for normal scores, however many runs each has.
+
+    Were the variance between documents r times that within them, the squares of their means, each weighed by
+    1 / (r + 1 / runs), over the squares within them would follow F: the interval has the r of which F is not extreme.
+    Of equally many runs it is McGraw and Wong's. None where the documents do not vary within or between them.
+    """
+    import numpy as np
+    from scipy.optimize import brentq
+    from scipy.special import fdtri
+
+    runs = np.array([len(row) for row in rows], dtype=np.float64)
+    means = np.array([row.mean() for row in _centred(rows)])
+    df1, df2 = len(rows) - 1, float(runs.sum()) - len(rows)
+    within = sum(((row - row.mean()) ** 2).sum() for row in _centred(rows) if np.ptp(row) > 0)
+    spread = float(((means - means.mean()) ** 2).sum())
+    if df1 < 1 or within == 0 or spread <= len(rows) * _floor(rows):
+        return None
+
+    def f(ratio: float) -> float:
+        weights = 1 / (ratio + 1 / runs)
+        centre = (weights @ means) / weights.sum()
+        return float(weights @ (means - centre) ** 2 / df1 / (within / df2))
+
+    least = (1e-12 - 1) / float(runs.max())  # below, the variance of a mean would be negative
+    ratios = []
+    for share in ((1 + level) / 2, (1 - level) / 2):
+        limit = float(fdtri(df1, df2, share))
+        most = spread / df1 / (within / df2) / limit + 1
+        ratios.append(float(brentq(lambda ratio, at=limit: f(ratio) - at, least, most)) if f(least) > limit else least)
+    low, high = (ratio / (1 + ratio) for ratio in ratios)
+    return low, high
+
+
+def of_mean(single: float, k: float) -> float:
+    """Return what ICC(1,k) is where ICC(1,1) is that: the formula of Spearman and Brown."""
+    return k * single / (1 + (k - 1) * single)
+
+
 def mean_runs(rows: Sequence[Sequence[float]]) -> float:
     """Return k of ICC(1,k): n0, the number of runs where it is the same for all of two documents or more."""
     runs = [len(row) for row in rows]
@@ -66,7 +105,8 @@ def agreement(rows: Sequence[Sequence[float]]) -> Statistic:
         correction, rounding = total**2 / (documents * raters), documents * raters * floor
         row_squares = _rest(of_rows / raters, correction, rounding)
         rater_squares = _rest(sum(one**2 for one in of_raters) / documents, correction, rounding)
-        error = _rest(squares - correction, row_squares + rater_squares, rounding) / ((documents - 1) * (raters - 1))
+        of_all, lost = _rest(squares, correction, rounding), rounding + _CANCELLED * squares
+        error = _rest(of_all, row_squares + rater_squares, lost) / ((documents - 1) * (raters - 1))
         by_row, by_rater = row_squares / (documents - 1), rater_squares / (raters - 1)
         single = by_row + (raters - 1) * error + raters * (by_rater - error) / documents
         mean = by_row + (by_rater - error) / documents

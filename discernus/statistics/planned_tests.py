@@ -8,6 +8,7 @@ from discernus.experiments.statistical_plan import PlannedTest
 from discernus.statistics import correlations, group_tests
 from discernus.statistics.contingency import chi_square
 from discernus.statistics.equivalence import tost
+from discernus.statistics.mixed_model import Runs, mixed_model
 from discernus.statistics.outcome import Outcome
 
 _BY_GROUPS: dict[str, Callable[[group_tests.Groups, float], Outcome]] = {
@@ -30,6 +31,11 @@ def compare_groups(planned: PlannedTest, groups: Mapping[str, Sequence[float]]) 
     if planned.method == "equivalence" and planned.margin is not None:
         return tost(groups, planned.margin, planned.alpha)
     return _BY_GROUPS[str(planned.method)](groups, planned.alpha)
+
+
+def compare_runs(planned: PlannedTest, groups: Runs) -> Outcome:
+    """Compare groups by all runs of their documents, in the order of comparison."""
+    return mixed_model(groups, planned.alpha)
 
 
 def correlate(planned: PlannedTest, first: Sequence[float], second: Sequence[float]) -> Outcome:

@@ -24,6 +24,11 @@ def detectable_paired_difference(n: int, alpha: float) -> Effect | None:
     return _t("difference in SDs of the differences", n - 1, math.sqrt(1 / n), alpha)
 
 
+def detectable_contrast(error: float, df: float, alpha: float) -> Effect | None:
+    """Return the difference, in SDs of single scores, that a two-sided t test with that standard error detects."""
+    return _t("difference in SDs of single scores", df, error, alpha)
+
+
 def detectable_f(sizes: list[int], alpha: float) -> Effect | None:
     """Return Cohen's f that an analysis of variance over groups of these sizes detects."""
     n, df1 = sum(sizes), len(sizes) - 1
@@ -52,7 +57,7 @@ def detectable_rank_biserial(n: int, m: int, alpha: float) -> Effect | None:
     return Effect("rank-biserial correlation", found) if found <= 1 else None
 
 
-def _t(name: str, df: int, root: float, alpha: float) -> Effect | None:
+def _t(name: str, df: float, root: float, alpha: float) -> Effect | None:
     limit = float(stats.f.isf(alpha, 1, df))  # of t squared, whose both tails are one
     return _least(name, lambda d: float(stats.ncf.sf(limit, 1, df, (d / root) ** 2)))
 

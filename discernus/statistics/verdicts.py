@@ -46,15 +46,15 @@ def verdict_of(planned: PlannedTest, outcome: Outcome, p_adjusted: float | None,
         return "not testable", outcome.reason or "there is no p value"
     if planned.method == "equivalence":
         return _equivalence(planned, outcome, p_adjusted, family)
-    if planned.method in DIRECTED and planned.expect is None:
+    if _directed(planned, outcome) and planned.expect is None:
         return "not testable", "the plan states no direction; the numbers stand for themselves"
     if p_adjusted <= planned.alpha:
         return ("supported", "") if _as_expected(planned, outcome) else ("contradicted", "in the opposite direction")
     if outcome.smallest_p is not None and outcome.smallest_p > planned.alpha:
         return "inconclusive", f"no data of this size could be significant: p is {outcome.smallest_p:.3g} at least"
     if outcome.smallest_p is not None and outcome.smallest_p * family > planned.alpha:
-        at_least = f"alone among {family} tests no data of this size could be: p is {outcome.smallest_p:.3g} at least"
-        return "inconclusive", at_least
+        first = f"among {family} tests the first to be significant needs {planned.alpha / family:.2g}"
+        return "inconclusive", f"p of data of this size is {outcome.smallest_p:.3g} at least, and {first}"
     return "inconclusive", ""
 
 
@@ -72,12 +72,17 @@ def combined(verdicts: Sequence[Verdict]) -> Verdict:
 
 def _as_expected(planned: PlannedTest, outcome: Outcome) -> bool:
     """Return whether the effect has the expected sign; where first is not what is expected higher, the other one."""
-    if planned.method not in DIRECTED or planned.expect == ANY_DIRECTION:
+    if not _directed(planned, outcome) or planned.expect == ANY_DIRECTION:
         return True
     if outcome.effect is None:
         return False
     first_higher = planned.expect == "positive" or (planned.compare and planned.expect == planned.compare[0])
     return (outcome.effect.value > 0) == bool(first_higher)
+
+
+def _directed(planned: PlannedTest, outcome: Outcome) -> bool:
+    """Return whether the result has a direction; that of a mixed model has one where it compares two groups."""
+    return planned.method in DIRECTED or (planned.method == "mixed_model" and outcome.estimate is not None)
 
 
 def _equivalence(planned: PlannedTest, outcome: Outcome, p_adjusted: float, family: int) -> tuple[Verdict, str]:

@@ -41,6 +41,8 @@ class Settings:
     answers, are served, the rest get a 429. A vendor's headers and bodies tell these numbers as if the window were a
     minute, unless ``limit_headers`` is off.
 
+    What it answers: ``says`` are the texts of the next answers in order of arrival; after them it makes its own.
+
     Who answers: ``model_suffix`` goes behind each model's name, ``answers_as`` gives the whole name by model.
 
     What is billed: with ``prompt_cache`` the beginning of a prompt that this model has seen counts as cached, in steps
@@ -65,6 +67,7 @@ class Settings:
     tokens_per_window: int | None = None
     window_s: float = 60.0
     limit_headers: bool = True
+    says: tuple[str, ...] = ()
     model_suffix: str = "-2026-01-01"
     answers_as: dict[str, str] = field(default_factory=dict)
     prompt_cache: bool = False
@@ -79,7 +82,7 @@ class Settings:
         unknown = set(changes) - known
         if unknown:
             raise ValueError(f"unknown settings {sorted(unknown)}; known are {sorted(known)}")
-        for name in ("sequence", "purposes", "models"):
+        for name in ("sequence", "purposes", "models", "says"):
             if name in changes:
                 changes[name] = tuple(changes[name])
         if "at" in changes:
@@ -99,14 +102,19 @@ class Chooser:
         self.use(settings)
 
     def use(self, settings: Settings) -> None:
-        """Take new settings; a sequence starts over."""
+        """Take new settings; a sequence, and what it says, start over."""
         self.settings = settings
         self._sequence = deque(settings.sequence)
+        self._says = deque(settings.says)
 
     def seen(self, content: str) -> int:
         """Return how often this content has been asked, this time included."""
         self._seen[content] = self._seen.get(content, 0) + 1
         return self._seen[content]
+
+    def said(self) -> str | None:
+        """Return the text that the next answer is to have, None where it makes its own."""
+        return self._says.popleft() if self._says else None
 
     def down(self, model: str) -> str | None:
         """Return the fault of a model (vendor/model) that does not work at all, or None."""

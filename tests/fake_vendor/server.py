@@ -178,7 +178,9 @@ class Vendor:
     def _said(self, asked: Asked, fault: str | None) -> Wording:
         settings, question = self.chooser.settings, asked.question
         run = asked.about["idempotency_key"] or str(asked.seen)
-        text = answers.answer_to(question.messages, question.schema, asked.about["purpose"], f"{question.model}/{run}")
+        text = self.chooser.said() or answers.answer_to(
+            question.messages, question.schema, asked.about["purpose"], f"{question.model}/{run}"
+        )
         text, finish = self._spoilt(text, fault)
         written = len(answers.REFUSAL if finish == "declined" else text) // CHARACTERS_A_TOKEN
         said = Wording(

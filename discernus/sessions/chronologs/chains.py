@@ -130,8 +130,12 @@ def _follow(read: Iterable[Line[E]], known: Set[str]) -> Iterator[Line[E]]:
     for line in read:
         by_sequence.setdefault(line.event.sequence, []).append(line)
     named = {line.event.previous for lines in by_sequence.values() for line in lines}
-    before = None
+    before: Line[E] | None = None
     for sequence in sorted(by_sequence):
+        if len(by_sequence[sequence]) == 1:
+            (before,) = by_sequence[sequence]
+            yield before
+            continue
         wanted = before.sha256 if before is not None and before.event.sequence == sequence - 1 else None
         before = max(
             by_sequence[sequence],

@@ -33,7 +33,7 @@ from __future__ import annotations
 import heapq
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -43,7 +43,7 @@ from pydantic import JsonValue
 from discernus.sessions import layout
 from discernus.sessions.chronologs import segments
 from discernus.sessions.chronologs.chronolog_check import check as check
-from discernus.sessions.chronologs.events import Event, GatheredEvent, Line, line_of, read_lines
+from discernus.sessions.chronologs.events import Event, GatheredEvent, Line, Lines, as_gathered, line_of, read_lines
 from discernus.sessions.chronologs.shared_file import SharedFile, torn_from
 from discernus.sessions.owners import HOST
 from discernus.sessions.store import LocalStore
@@ -98,7 +98,7 @@ def gather(folder: Path) -> Head:
         gathered = read_lines(shared.path, GatheredEvent).read
         head = Head(gathered[-1].event.sequence, gathered[-1].sha256) if gathered else Head(0, None)
         lines = bytearray()
-        for segment, line in _not_gathered(own.folder, _counts(gathered)):
+        for segment, line in _not_gathered(own.folder, gathered):
             chained = _chained(head, segment, line)
             head = Head(head.sequence + 1, sha256(chained).hexdigest())
             lines += chained + b"\n"
@@ -107,14 +107,17 @@ def gather(folder: Path) -> Head:
     return head
 
 
-def read_events(folder: Path) -> Iterator[Event]:
+def read_events(folder: Path, gathered: Lines[GatheredEvent] | None = None) -> Iterator[Event]:
     """Yield what happened: first what is gathered, then the rest of the segments, in order of time.
 
     The latter have ``sequence`` and ``previous`` of their segment. What is torn or cannot be read is left out.
+    ``gathered`` are the chronolog's lines where they have been read.
     """
-    gathered = read_lines(folder / layout.CHRONOLOG, GatheredEvent).read
-    rest = _not_gathered(folder, _counts(gathered))
-    for line in gathered:
+    if gathered is None:
+        gathered = read_lines(folder / layout.CHRONOLOG, GatheredEvent)
+    lines = gathered.read
+    rest = _not_gathered(folder, lines)
+    for line in lines:
         yield line.event
     for _, found in rest:
         yield found.event
@@ -171,11 +174,12 @@ def _counts(gathered: Iterable[Line[GatheredEvent]]) -> dict[str, int]:
     return counts
 
 
-def _not_gathered(folder: Path, counts: dict[str, int]) -> Iterator[tuple[str, Line[Event]]]:
+def _not_gathered(folder: Path, gathered: Sequence[Line[GatheredEvent]]) -> Iterator[tuple[str, Line[Event]]]:
     """Yield the lines that the segments have beyond those, in order of time, each segment's in its own order."""
+    counts, told = _counts(gathered), as_gathered(gathered)
 
     def rest(path: Path) -> Iterator[tuple[str, Line[Event]]]:
-        for line in read_lines(path, Event).read:
+        for line in read_lines(path, Event, told.get(path.stem, b"")).read:
             if line.event.sequence > counts.get(path.stem, 0):
                 yield path.stem, line
 

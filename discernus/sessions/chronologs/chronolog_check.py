@@ -7,42 +7,48 @@ written anew. Manifests and seals can, for they hold lengths and hashes.
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from hashlib import sha256
 from pathlib import Path
 
 from discernus.sessions import layout
 from discernus.sessions.chronologs.chains import Chain, Flaw
-from discernus.sessions.chronologs.events import Event, GatheredEvent, Line, Lines, line_of, read_lines
+from discernus.sessions.chronologs.events import Event, GatheredEvent, Line, Lines, as_gathered, line_of, read_lines
 from discernus.sessions.chronologs.segments import is_being_written
 
 Whole = Chain[GatheredEvent]
 Parts = dict[str, Chain[Event]]
 
 
-def check(folder: Path) -> list[Flaw]:
+def check(folder: Path, gathered: Lines[GatheredEvent] | None = None) -> list[Flaw]:
     """Return every altered, removed, added, reordered or torn line of the chronolog and its segments, by file.
 
     A torn line that was set aside and noted is no flaw, nor is one that its living writer has not finished.
+    ``gathered`` are the chronolog's lines where they have been read. A segment that holds what they tell to the byte is
+    not read line by line.
     """
-    whole = Chain(layout.CHRONOLOG, _gathered(folder))
+    whole = Chain(layout.CHRONOLOG, read_gathered(folder) if gathered is None else gathered)
+    told = as_gathered(whole.followed)
+    paths = {path.stem: path for path in sorted((folder / layout.SEGMENTS).glob("*.jsonl"))}
+    sound = {segment for segment, path in paths.items() if segment in told and path.read_bytes() == told[segment]}
     known = frozenset(line.event.segment_sha256 for line in whole.followed)
     parts = {
-        path.stem: Chain(path.relative_to(folder).as_posix(), read_lines(path, Event), known)
-        for path in sorted((folder / layout.SEGMENTS).glob("*.jsonl"))
+        segment: Chain(path.relative_to(folder).as_posix(), read_lines(path, Event), known)
+        for segment, path in paths.items()
+        if segment not in sound
     }
-    agreed, flaws = _compare(whole, parts)
+    agreed, flaws = _compare(whole, parts, sound)
     broken = whole.flaws(agreed.get(whole.name, ()))
     flaws += broken or _passed_over(whole, parts)
     for part in parts.values():
         flaws += part.flaws(agreed.get(part.name, ()))
-    flaws += [*_cut_off(whole, parts), *_torn(folder, whole, parts)]
+    flaws += [*_cut_off(whole, parts, sound), *_torn(folder, whole, parts, sound)]
     certain = {flaw.place for flaw in flaws if flaw.kind != "inconsistent"}
     kept = (flaw for flaw in flaws if flaw.kind != "inconsistent" or flaw.place not in certain)
     return list({(flaw.kind, flaw.place): flaw for flaw in kept}.values())
 
 
-def _gathered(folder: Path) -> Lines[GatheredEvent]:
+def read_gathered(folder: Path) -> Lines[GatheredEvent]:
     """Return the chronolog's lines, not while somebody appends to them."""
     path = folder / layout.CHRONOLOG
     if not path.is_file():
@@ -52,9 +58,9 @@ def _gathered(folder: Path) -> Lines[GatheredEvent]:
         return read_lines(path, GatheredEvent)
 
 
-def _compare(whole: Whole, parts: Parts) -> tuple[dict[str, set[int]], list[Flaw]]:
+def _compare(whole: Whole, parts: Parts, sound: Set[str]) -> tuple[dict[str, set[int]], list[Flaw]]:
     """Return by file the numbers of the lines that tell the same as the line gathered from or as them; and flaws."""
-    agreed: dict[str, set[int]] = {}
+    agreed = {whole.name: {line.number for line in whole.followed if line.event.segment in sound}}
     flaws: list[Flaw] = []
     sources = {(line.event.segment, line.event.segment_sequence): line.event.segment_sha256 for line in whole.followed}
     differing: set[tuple[str, int]] = set()
@@ -63,10 +69,10 @@ def _compare(whole: Whole, parts: Parts) -> tuple[dict[str, set[int]], list[Flaw
         part = parts.get(segment)
         source = part.at(sequence) if part is not None else None
         if part is None or source is None:
-            continue  # one of the two is gone, which their lengths and chains tell
+            continue  # sound, or one of the two is gone, which their lengths and chains tell
         same = _told(line) == _told(source)
         if same and line.event.segment_sha256 == source.sha256:
-            agreed.setdefault(whole.name, set()).add(line.number)
+            agreed[whole.name].add(line.number)
             agreed.setdefault(part.name, set()).add(source.number)
             continue
         differing.add((segment, sequence))
@@ -105,11 +111,13 @@ def _disagreement(
         yield Flaw("inconsistent", written, f"{gathered}, as which it was gathered, tells something else")
 
 
-def _cut_off(whole: Whole, parts: Parts) -> Iterator[Flaw]:
+def _cut_off(whole: Whole, parts: Parts, sound: Set[str]) -> Iterator[Flaw]:
     """Yield the segments that have fewer lines than were gathered of them."""
     last: dict[str, Line[GatheredEvent]] = {}
     for line in whole.followed:
         segment = line.event.segment
+        if segment in sound:
+            continue
         if segment not in last or last[segment].event.segment_sequence < line.event.segment_sequence:
             last[segment] = line
     for segment, line in last.items():
@@ -140,9 +148,10 @@ def _passed_over(whole: Whole, parts: Parts) -> Iterator[Flaw]:
                 yield Flaw("removed", whole.place(numbers[after]), what)
 
 
-def _torn(folder: Path, whole: Whole, parts: Parts) -> Iterator[Flaw]:
+def _torn(folder: Path, whole: Whole, parts: Parts, sound: Set[str]) -> Iterator[Flaw]:
     """Yield the last lines without an end, unless they are accounted for, and those that are not what was noted."""
-    events = (line.event for part in parts.values() for line in part.followed)
+    told: list[Event] = [line.event for line in whole.followed if line.event.segment in sound]
+    events = (*told, *(line.event for part in parts.values() for line in part.followed))
     noted = {str(event.facts.get("file")): event.facts for event in events if event.event == "line_torn"}
     if whole.lines.torn:
         yield Flaw("torn", _end(whole), "a crash has cut it off; the next command that goes on sets it aside")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 MOST_BYTES = 1 << 24  # of a line: an event holds names, hashes and counts
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 class Event(BaseModel):
@@ -72,15 +73,14 @@ class Lines(Generic[E]):
 
 def to_line(event: Event) -> bytes:
     """Return the event as it is written, without a newline."""
-    return line_of(
-        event.sequence,
-        event.at,
-        event.event,
-        event.actor,
-        event.facts,
-        event.previous,
-        **{name: getattr(event, name) for name in type(event).model_fields if name not in Event.model_fields},
-    )
+    more: dict[str, Any] = {}
+    if isinstance(event, GatheredEvent):
+        more = {
+            "segment": event.segment,
+            "segment_sequence": event.segment_sequence,
+            "segment_sha256": event.segment_sha256,
+        }
+    return line_of(event.sequence, event.at, event.event, event.actor, event.facts, event.previous, **more)
 
 
 def line_of(
@@ -96,16 +96,42 @@ def line_of(
         "previous": previous,
         **more,
     }
-    text = json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return text.encode("utf-8", "replace")
+    return _JSON.encode(record).encode("utf-8", "replace")
 
 
-def read_lines(path: Path, kind: type[E]) -> Lines[E]:
-    """Return what the file holds; nothing if there is none."""
+def as_gathered(lines: Iterable[Line[GatheredEvent]]) -> dict[str, bytes]:
+    """Return what the segments hold whose every line is told by the chronolog's lines, by name.
+
+    A gathered line has the source's own words between its sequence and ``previous``, so the source follows from it to
+    the byte. A segment that does not follow, or of which a line is missing, is left out.
+    """
+    found: dict[str, bytearray] = {}
+    before: dict[str, tuple[int, str | None]] = {}
+    broken: set[str] = set()
+    for line in lines:
+        event = line.event
+        sequence, previous = before.get(event.segment, (0, None))
+        source = _source(line, previous)
+        if event.segment_sequence != sequence + 1 or sha256(source).hexdigest() != event.segment_sha256:
+            broken.add(event.segment)
+        before[event.segment] = event.segment_sequence, event.segment_sha256
+        found.setdefault(event.segment, bytearray()).extend(source + b"\n")
+    return {name: bytes(data) for name, data in found.items() if name not in broken}
+
+
+def _source(line: Line[GatheredEvent], previous: str | None) -> bytes:
+    """Return the line of a segment that the line was gathered from, as it tells it."""
+    start, end = line.text.find(b","), line.text.rfind(b',"previous":')
+    named = b"null" if previous is None else b'"%s"' % previous.encode()
+    return b'{"sequence":%d%s,"previous":%s}' % (line.event.segment_sequence, line.text[start:end], named)
+
+
+def read_lines(path: Path, kind: type[E], known: bytes = b"") -> Lines[E]:
+    """Return what the file holds; nothing if there is none. Lines that it begins with are left out if ``known``."""
     read: list[Line[E]] = []
     unreadable: list[int] = []
     torn = b""
-    for number, line in enumerate(_raw_lines(path), 1):
+    for number, line in _raw_lines(path, known):
         if not line.endswith(b"\n"):
             torn = line
             continue
@@ -125,13 +151,19 @@ def _read_line(number: int, line: bytes, kind: type[E]) -> Line[E] | None:
     return Line(number, line, event)
 
 
-def _raw_lines(path: Path) -> Iterator[bytes]:
-    """Yield the lines; none of what is no file, and of a line that is no event's, so long is it, parts."""
+def _raw_lines(path: Path, known: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines with their numbers; none of what is no file, and of a line that is no event's, so long is it,
+    parts."""
     if not path.is_file():
         return
     try:
         with path.open("rb") as file:
+            number = known.count(b"\n")
+            if known and file.read(len(known)) != known:
+                file.seek(0)
+                number = 0
             while line := file.readline(MOST_BYTES):
-                yield line
+                number += 1
+                yield number, line
     except FileNotFoundError:
         return

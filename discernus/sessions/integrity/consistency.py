@@ -6,6 +6,7 @@ model, finish reason or usage it named, the answer was paid for.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
@@ -21,14 +22,17 @@ from discernus.sessions import layout
 from discernus.sessions.chronologs.events import Event
 from discernus.sessions.integrity.differences import Accepts
 from discernus.sessions.integrity.findings import Finding, finding
-from discernus.sessions.integrity.manifests import Hashed, is_temporary
+from discernus.sessions.integrity.manifests import Hashed, is_temporary, names_below
 from discernus.sessions.layout import Call
 from discernus.sessions.session import FORMAT, SessionFacts
+from discernus.sessions.shared_parts import REFERENCE, references_in
 
 CORPUS = "corpus/"
 _ERROR = re.compile(rf"{layout.ARCHIVE}/error_(?P<call>.+)_try(?P<attempt>\d+)\.json")
 _INTENT = re.compile(rf"{layout.INTENTS}/(?P<call>.+)_try(?P<attempt>\d+)\.json")
 _METADATA = re.compile(rf"{layout.ARCHIVE}/metadata_(?P<call>.+?)(?:_try(?P<attempt>\d+))?\.json")
+_SHARED = f"{layout.ARCHIVE}/shared_"
+_REFERRING = tuple(f"{layout.ARCHIVE}/{kind}" for kind in ("request_", "metadata_", "rival_metadata_", "shared_"))
 _RIVAL = re.compile(rf"{layout.ARCHIVE}/rival_(?P<kind>metadata|response)_(?P<call>.+)_try(?P<attempt>\d+)\.(json|txt)")
 
 
@@ -39,13 +43,27 @@ class Files:
         self.folder = folder
         self.hashed = hashed
         self.accepts = accepts
+        self._names = sorted(hashed)
+        self._root = os.fspath(folder)
+        self._references: dict[str, list[str]] = {}
+        self._questions: dict[str, dict[str, Any]] = {}
 
     def below(self, beginning: str) -> Iterator[str]:
-        return (name for name in self.hashed if name.startswith(beginning) and not is_temporary(name))
+        return (name for name in names_below(self._names, beginning) if not is_temporary(name))
 
     def mapping(self, name: str) -> dict[str, Any] | None:
         """Return what a JSON file says, None if it is there no more or holds no mapping."""
-        return read_mapping(self.folder / name)
+        said = _read(f"{self._root}/{name}")
+        if name.startswith(_REFERRING):
+            own = {REFERENCE: (said or {}).get(REFERENCE)} if "metadata_" in name else said
+            self._references[name] = references_in(own)
+        return said
+
+    def references(self, name: str) -> list[str]:
+        """Return the parts that a record refers to; where it was read for something else, it is not read again."""
+        if name not in self._references:
+            self.mapping(name)
+        return self._references[name]
 
     def is_still(self, name: str, digest: str) -> bool:
         """Return whether the file has this SHA-256, or has another by a redaction that says so."""
@@ -53,6 +71,16 @@ class Files:
         if found is not None and found.sha256 == digest:
             return True
         return self.accepts(name, digest, None if found is None else found.sha256)
+
+    def question(self, name: str) -> dict[str, Any]:
+        """Return what a request asked, nothing where that cannot be read; what it refers to is read once."""
+        said = self.mapping(name) or {}
+        digest = said.get(REFERENCE)
+        if not isinstance(digest, str):
+            return said
+        if digest not in self._questions:
+            self._questions[digest] = self.mapping(layout.shared(digest)) or {}
+        return self._questions[digest]
 
     @cached_property
     def metadata(self) -> dict[str, list[tuple[str, str]]]:
@@ -68,8 +96,13 @@ class Files:
 
 def read_mapping(path: Path) -> dict[str, Any] | None:
     """Return what a JSON file says, None if it cannot be read, or holds no mapping; whatever is in it, no error."""
+    return _read(os.fspath(path))
+
+
+def _read(path: str) -> dict[str, Any] | None:
     try:
-        said = read_json(path.read_bytes())
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123  a Path for each of thousands takes as long
+            said = read_json(file.readall())
     except (OSError, ValueError):
         return None
     return said if isinstance(said, dict) else None
@@ -85,6 +118,7 @@ def inconsistencies(files: Files) -> Iterator[Finding]:
         _metadata,
         _requests,
         _messages,
+        _shared,
         _rivals,
         _errors,
         _intents,
@@ -215,8 +249,7 @@ def _digest(files: Files, metadata: str) -> str:
 
 def _requests(files: Files) -> Iterator[Finding]:
     for name in files.below(f"{layout.ARCHIVE}/request_"):
-        said = files.mapping(name)
-        messages = said.get("messages") if said else None
+        messages = files.question(name).get("messages")
         if not isinstance(messages, list):
             yield finding("altered", name, "it does not say what a request says")
             continue
@@ -226,6 +259,21 @@ def _requests(files: Files) -> Iterator[Finding]:
                 text = layout.message(digest)
                 if text not in files.hashed and not files.accepts(text, digest, None):
                     yield finding("removed", text, f"{name} refers to it", by=[name])
+
+
+def _shared(files: Files) -> Iterator[Finding]:
+    """Yield what many calls share and is not what its name says, or is gone though a record refers to it."""
+    for name in files.below(_SHARED):
+        if not files.is_still(name, name.removeprefix(_SHARED).removesuffix(".json")):
+            yield finding("altered", name, "its name is not its SHA-256")
+    told: set[str] = set()
+    for kind in _REFERRING:
+        for name in files.below(kind):
+            for digest in files.references(name):
+                part = layout.shared(digest)
+                if part not in files.hashed and part not in told and not files.accepts(part, digest, None):
+                    told.add(part)
+                    yield finding("removed", part, f"{name} refers to it", by=[name])
 
 
 def _messages(files: Files) -> Iterator[Finding]:

@@ -18,9 +18,9 @@ from pydantic import JsonValue, ValidationError
 
 from discernus.sessions import layout
 from discernus.sessions.chronologs.chronolog import read_events
-from discernus.sessions.chronologs.chronolog_check import check
+from discernus.sessions.chronologs.chronolog_check import check, read_gathered
 from discernus.sessions.chronologs.events import Event, GatheredEvent
-from discernus.sessions.chronologs.project_chronolog import check_project, project_chronolog, read_project_events
+from discernus.sessions.chronologs.project_chronolog import project_chronolog, read_project_events
 from discernus.sessions.integrity.consistency import Files, inconsistencies, read_mapping, told_otherwise
 from discernus.sessions.integrity.differences import changed_appended, changed_files
 from discernus.sessions.integrity.findings import Declared, Finding, Uncovered, Verification, each_once, finding
@@ -148,8 +148,9 @@ class _Examination:
         self.folder = folder
         self.public_key = public_key
         self.packaged = packaged
-        self.events = list(read_events(folder))  # first: what they tell of is there before them
-        self.flaws = check(folder)
+        gathered = read_gathered(folder)
+        self.events = list(read_events(folder, gathered))  # first: what they tell of is there before them
+        self.flaws = check(folder, gathered)
         self.hashed: Mapping[str, Hashed] = hash_files(folder, names_in(folder))
         store = LocalStore(folder)
         self.too_large = [name for name, one in self.hashed.items() if name.endswith(WHOLE) and one.bytes > MOST_BYTES]
@@ -472,12 +473,7 @@ class _Examination:
 
     def _unproved(self) -> Iterator[Uncovered]:
         told = (event.facts.get("session") for event in self._project_events if event.event == "session_sealed")
-        above = self.folder.parents
-        flaws = check_project(above[4], above[3].name) if self._project_events else []
-        if flaws:
-            what = "whether the project's chronolog, which tells of each sealing, tells the truth"
-            yield Uncovered(what, f"{flaws[0].place}: {flaws[0].what}")
-        elif self._name() not in told:
+        if self._name() not in told:
             why = "the project's chronolog, which tells of each sealing, is not beside it, or does not tell of this one"
             yield Uncovered("whether this is the seal that was first written", why)
         if self.signed.by is None:

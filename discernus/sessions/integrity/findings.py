@@ -20,6 +20,7 @@ ROLES = (
     (f"{layout.ARCHIVE}/metadata_", "how an answer came about: its model, its cost, its hash"),
     (f"{layout.ARCHIVE}/rival_", "a late answer that was kept and never scored"),
     (f"{layout.ARCHIVE}/error_", "what came instead of an answer"),
+    (f"{layout.ARCHIVE}/shared_", "what many calls share: parameters, versions, forms of replies"),
     (f"{layout.ARCHIVE}/messages/", "the text of a message, as prompts carry it"),
     (f"{layout.EXTRACTED}/", "the scores of an analysis"),
     (f"{layout.INTENTS}/", "a call that may have been paid for though no answer came"),

@@ -7,6 +7,7 @@ there: what is appended later leaves that as it was. Small files cost more to op
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ TABLES = (
     layout.EVIDENCE,
     layout.CONSISTENCY,
     layout.HYPOTHESIS_TESTS,
+    layout.BRIEF,
     layout.CALL_LOG,
     layout.EXTRACTION_LOG,
 )
@@ -130,6 +132,12 @@ def names_in(folder: Path) -> list[str]:
     return sorted(name for name, _ in _entries(folder, ""))
 
 
+def names_below(names: Sequence[str], beginning: str) -> Sequence[str]:
+    """Return those of the sorted names that begin so."""
+    first = bisect_left(names, beginning)
+    return names[first : bisect_left(names, f"{beginning}\U0010ffff", first)]
+
+
 def oddities_in(folder: Path) -> dict[str, str]:
     """Return what is no file below the folder, by name, with a sentence on what it is; we never write any.
 
@@ -197,15 +205,17 @@ def cover(folder: Path, which: Callable[[str], bool]) -> Covered:
 def hash_files(folder: Path, names: Sequence[str]) -> dict[str, Hashed]:
     """Return each file's hash, in the order of the names; a file that is gone by now, or leads nowhere, is left out."""
 
+    root = os.fspath(folder)
+
     def hash_some(start: int) -> list[tuple[str, Hashed | None]]:
-        return [(name, _hashed(folder / name)) for name in names[start : start + TOGETHER]]
+        return [(name, _hashed(f"{root}/{name}")) for name in names[start : start + TOGETHER]]
 
     with ThreadPoolExecutor(THREADS) as threads:
         found = threads.map(hash_some, range(0, len(names), TOGETHER))
         return {name: one for some in found for name, one in some if one is not None}
 
 
-def _hashed(path: Path) -> Hashed | None:
+def _hashed(path: str) -> Hashed | None:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except (FileNotFoundError, NotADirectoryError):
@@ -214,10 +224,19 @@ def _hashed(path: Path) -> Hashed | None:
         if error.errno in (ELOOP, ENXIO):  # a link; a socket
             return None
         raise
-    with os.fdopen(descriptor, "rb", buffering=0) as file:
-        if not S_ISREG(os.fstat(descriptor).st_mode):
+    try:
+        found = os.fstat(descriptor)
+        if not S_ISREG(found.st_mode):
             return None
-        return digest_of(file, None)
+        if found.st_size < CHUNK:  # most are: two reads, and no file object
+            data = os.read(descriptor, CHUNK)
+            if not os.read(descriptor, 1):
+                return Hashed(sha256(data).hexdigest(), len(data))
+            os.lseek(descriptor, 0, os.SEEK_SET)
+        with os.fdopen(descriptor, "rb", buffering=0, closefd=False) as file:
+            return digest_of(file, None)
+    finally:
+        os.close(descriptor)
 
 
 def hash_beginning(path: Path, size: int) -> Hashed:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import zipfile
 import zlib
@@ -13,19 +12,19 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from discernus.sessions import layout
+from discernus.sessions.chronologs.project_chronolog import check_project, project_chronolog
 from discernus.sessions.integrity.bags import MANIFEST, bag_findings, is_bag, manifest_signed
 from discernus.sessions.integrity.examination import examine, is_session
 from discernus.sessions.integrity.findings import Finding, Uncovered, Verification, finding
 from discernus.sessions.integrity.manifests import names_in, oddities_in
 from discernus.sessions.integrity.seals import Signed
+from discernus.sessions.integrity.zips import UnsafeZip, refuse_unsafe, too_much
 
 SESSION = "data/session"  # in a package: this one, and no other
-MOST_TIMES = 100  # its own size that a package may unpack to
-MOST_AT_ANY_RATE = 100_000_000  # bytes that it may unpack to however small it is
 
 
 class NotVerifiable(ValueError):
-    """What is at a path is neither a session nor a package; the message says what it is taken for."""
+    """What is at a path is neither a session nor a package, or not to be unpacked; the message says what it is."""
 
 
 def verify(path: Path, *, public_key: Ed25519PublicKey | None = None) -> Verification:
@@ -45,12 +44,27 @@ def _verify(path: Path, public_key: Ed25519PublicKey | None) -> Verification:
     if _is_zip(path):
         return _verify_zip(path, public_key)
     if is_session(path):
-        return examine(path, public_key)
+        found = examine(path, public_key)
+        return replace(found, findings=(*found.findings, *_project_findings(path.resolve())))
     package = _package_in(path)
     if package is None:
         what = "holds neither a session nor a package" if path.is_dir() else "is neither a folder nor a .zip"
         raise NotVerifiable(f"'{path}' {what}; name a session, its folder, or an exported package")
     return _verify_package(package, public_key)
+
+
+def _project_findings(session: Path) -> Iterator[Finding]:
+    """Yield what was changed in the chronolog of the project that the session's folder lies in, if it is at hand.
+
+    Nothing in the session rests on it, so nothing but a verification asks for it.
+    """
+    above = session.parents
+    if len(above) < 5 or not project_chronolog(above[4], above[3].name).is_file():
+        return
+    means = "it tells of every session and sealing from outside of them; restore it from a copy"
+    for flaw in check_project(above[4], above[3].name):
+        if flaw.kind != "torn":  # a crash does that, and the next event sets it aside
+            yield Finding(flaw.kind, flaw.place, flaw.what, means)
 
 
 def is_package(path: Path) -> bool:
@@ -66,11 +80,14 @@ def _verify_zip(path: Path, public_key: Ed25519PublicKey | None) -> Verification
     with tempfile.TemporaryDirectory(prefix="discernus-verify-") as folder:
         try:
             with zipfile.ZipFile(path) as packed:
+                refuse_unsafe(packed, path)
                 refused = too_much(packed, path, Path(folder))
                 if refused:
                     return _nothing(path.name, Finding("altered", path.name, refused, "fetch it again"))
                 cut_off = [name for name in packed.namelist() if not _unpack(packed, name, Path(folder))]
             package = _package_in(Path(folder))
+        except UnsafeZip as unsafe:
+            raise NotVerifiable(str(unsafe)) from unsafe
         except (zipfile.BadZipFile, NotImplementedError):
             package, cut_off = None, []
         if package is None:
@@ -82,16 +99,6 @@ def _verify_zip(path: Path, public_key: Ed25519PublicKey | None) -> Verification
             finding("altered", name.removeprefix(above), "it does not unpack to what was packed") for name in cut_off
         ]
         return replace(found, findings=(*bad, *_unnamed(bad, found.findings)))
-
-
-def too_much(packed: zipfile.ZipFile, path: Path, folder: Path) -> str:
-    """Return why a package is not unpacked, nothing if it may be: a few bytes can unpack to more than a disk holds."""
-    size, unpacked = path.stat().st_size, sum(entry.file_size for entry in packed.infolist())
-    if unpacked > max(MOST_TIMES * size, MOST_AT_ANY_RATE):
-        return f"its {size / 1e6:,.1f} MB would unpack to {unpacked / 1e6:,.0f} MB, as no package's do; nothing was"
-    if unpacked > shutil.disk_usage(folder).free:
-        return f"it unpacks to {unpacked / 1e6:,.0f} MB, and less is free in {folder.parent}; nothing was unpacked"
-    return ""
 
 
 def _unpack(packed: zipfile.ZipFile, name: str, folder: Path) -> bool:
