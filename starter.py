@@ -350,7 +350,8 @@ def _exit_code(arguments: list[str]) -> int:
         app(arguments, prog_name=command_name())
     except SystemExit as ended:
         if ended.code == 1:  # nobody reads our output any more, or a question was left unanswered
-            return INTERRUPTED if arguments[0] == "run" else COMPLETE
+            unanswered = isinstance(ended.__context__, typer.Abort)
+            return INTERRUPTED if unanswered or arguments[0] == "run" else COMPLETE
         return ended.code if isinstance(ended.code, int) else COMPLETE
     except CommandError as failed:
         return _say(str(failed), failed.code, arguments)

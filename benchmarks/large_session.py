@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 from benchmarks.make_experiment import POLES, make_experiment
@@ -56,7 +57,9 @@ def _answer(session: Session, analysis: Analysis, owner: Owner) -> None:
     request = analysis_request(session.definition, analysis, ask=0, correction=None, timeout_s=60)
     content_key = request.content_key(variant=analysis.variant, run=analysis.run, ask=0)
     intent = session.archive.claim(call, request, content_key, owner)
-    given = {f"{pole.name}_score": (analysis.number * place % 97) / 96 for place, pole in enumerate(POLES, 1)}
+    given: dict[str, Any] = {
+        f"{pole.name}_score": (analysis.number * place % 97) / 96 for place, pole in enumerate(POLES, 1)
+    }
     text = scores(**given).replace("calm", PROSE)
     session.archive.commit(call, intent, request, answer(text, model=analysis.model))
     read_answer(session, analysis.number, 0, final=True)

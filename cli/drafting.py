@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -135,7 +136,8 @@ def _proposals(settings: Settings, wanted: Wanted, drafting: Drafting) -> list[P
             if obtained is None:
                 obtained = _asked(settings, wanted, drafting, before, request)
         except CommandError as refused:
-            if before is None or refused.code == INTERRUPTED:
+            unasked = not wanted.yes and not sys.stdin.isatty()  # then nothing was paid now: --yes goes on from there
+            if before is None or unasked or refused.code == INTERRUPTED:
                 raise
             write(str(refused), error=True)
             break
@@ -158,6 +160,8 @@ def _asked(
     worst_usd = worst_case_usd(facts_of(request.model, models_file.rules(request.model)), prompt_tokens(request), None)
     account = _bound(settings, wanted.path)
     call = PaidCall(request, worst_usd, models_file, account, RESERVATION, wanted.anyway)
+    if before is not None and not wanted.as_json:
+        write("\n".join(told(problem) for problem in before.problems if problem.severity == "error"))
     agree(_told(wanted, drafting, before, worst_usd), yes=wanted.yes, as_json=wanted.as_json)
     check_key(settings, request.model)
     log_to(settings.projects_dir / HIDDEN / "logs" / "drafting.jsonl")
@@ -193,10 +197,8 @@ def _told(wanted: Wanted, drafting: Drafting, before: Proposal | None, worst_usd
         doubt = "; it was asked before, and may have been paid for then, though no answer came" * drafting.in_doubt
         return (
             f"a machine-readable part for {wanted.path.name}, proposed by {wanted.model}: {cost}. If it cannot be "
-            f"used, it is asked again, {MOST_ASKS - 1} times at most, and each time says its cost first{doubt}"
+            f"used, it is asked again, twice at most, and each time says its cost first{doubt}"
         )
-    if not wanted.as_json:
-        write("\n".join(told(problem) for problem in before.problems if problem.severity == "error"))
     return f"the proposal cannot be used; asked again with what is wrong ({before.ask + 2} of {MOST_ASKS}): {cost}"
 
 

@@ -10,7 +10,7 @@ import typer
 from cli.options import Json, ProjectsDir, StateDir, Temporal, settings_from, settings_of
 
 HELP = """\
-Say what a framework says, and what is wrong with it; draft what it lacks.
+Check and explain a framework; draft what it lacks.
 
 \b
 starter.py framework check framework.md        a file

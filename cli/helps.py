@@ -72,7 +72,7 @@ Outcomes:
 """
 
 PROMPT = """\
-Show what a model would be asked about a document, word for word.
+Show what a model is asked, word for word.
 
 \b
 starter.py prompt experiment_3                       the first document

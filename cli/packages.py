@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +14,7 @@ from textwrap import wrap
 import typer
 
 from cli.display import counted, write
-from cli.exits import COMPLETE, INVALID, PARTIAL, CommandError, command_name
+from cli.exits import COMPLETE, INFRASTRUCTURE, INVALID, PARTIAL, CommandError, command_name
 from cli.remote import refuse_at_work
 from cli.sessions import session_meant, session_to_change
 from cli.tables import WIDTH, Column, table
@@ -55,6 +57,9 @@ def export_package(
         made = export(session, wanted)
     except (CannotExport, CannotWithhold, ValueError) as refused:
         raise CommandError(str(refused), INVALID) from refused
+    except OSError as failed:
+        what = f"no package was made in '{to}': {_why(failed)}; make room there, or choose another place with --to"
+        raise CommandError(what, INFRASTRUCTURE) from failed
     if as_json:
         redaction = made.redaction.model_dump(mode="json") if made.redaction is not None else None
         write(json.dumps({**_exported(made), "redaction": redaction}, ensure_ascii=False))
@@ -113,6 +118,14 @@ def _quoting(names: Sequence[str]) -> list[str]:
     ]
 
 
+def _why(failed: OSError) -> str:
+    """Return why files could not be read or written; whoever copies a folder is told it of every file."""
+    if isinstance(failed, shutil.Error):
+        first = str(failed.args[0][0][-1])  # [Errno 28] No space left on device: 'here' -> 'there'
+        return first.partition("] ")[2].partition(": ")[0] or first
+    return failed.strerror or str(failed)
+
+
 # reproduce
 
 
@@ -124,6 +137,10 @@ def reproduce_package(package: Path, *, as_json: bool) -> int:
             found = reproduce(folder)
     except PackageDamaged as damaged:
         raise CommandError(str(damaged), INVALID) from damaged
+    except OSError as failed:
+        place = tempfile.gettempdir()
+        what = f"'{package}' was not computed again: {_why(failed)}; make room in {place}, or name another by TMPDIR"
+        raise CommandError(what, INFRASTRUCTURE) from failed
     if as_json:
         write(json.dumps(_for_programs(found, findings), ensure_ascii=False))
     else:

@@ -50,7 +50,7 @@ def verify_command(settings: Settings, name: str, public_key: Path | None, as_js
 def _path_of(settings: Settings, name: str) -> Path:
     """Return the folder or file that is meant: a path, or a session in the store, even one without its facts."""
     path = Path(name).expanduser()
-    if path.exists() and (is_session(path) or is_package(path)):
+    if name and path.exists() and (is_session(path) or is_package(path)):
         return path
     named = settings.projects_dir.glob(f"*/experiments/*/sessions/{name.strip('/').rpartition('/')[2]}")
     folders = [folder for folder in named if is_session(folder) and name.strip("/") in _names(folder)]

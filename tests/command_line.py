@@ -33,7 +33,7 @@ def start(projects: Path) -> Iterator[Start]:
     started: list[Starter] = []
 
     def begin(*arguments: str, delay_s: float = 0.0, **more: str) -> Starter:
-        env = environment(projects, DISCERNUS_OFFLINE_DELAY_S=str(delay_s), **more)
+        env = environment(projects, None, DISCERNUS_OFFLINE_DELAY_S=str(delay_s), **more)
         started.append(Starter(projects, *arguments, env=env))
         return started[-1]
 
@@ -44,7 +44,7 @@ def start(projects: Path) -> Iterator[Start]:
 def command(projects: Path, *arguments: str, program: str = STARTER, **more: str) -> subprocess.CompletedProcess[str]:
     """Run the command to its end, both streams apart; a traceback on either is a failure."""
     call = [program] if program != STARTER else [sys.executable, STARTER]
-    env = environment(projects, COLUMNS="80", **more)
+    env = environment(projects, None, COLUMNS="80", **more)
     done = subprocess.run(
         [*call, *arguments],
         cwd=REPOSITORY,

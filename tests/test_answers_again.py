@@ -107,7 +107,8 @@ async def put(one: Desk, model: Model, *, to: str | None = None, ask: int = 0, m
     return await put_again(projects_of(one.session), one.session, conversation, request, calls, mirror)
 
 
-async def test_the_very_same_request_is_put_again(one: Desk) -> None:
+async def test_the_very_same_request_is_put_again(tmp_path: Path) -> None:
+    one = await sealed(tmp_path)
     model = Model(scores(0.6))
     await put(one, model)
     (before, *_), (after,) = one.model.asked, model.asked
@@ -297,7 +298,8 @@ def test_the_price_comes_first_then_both_answers(one: Desk, wire: Wire, capsys: 
     assert len(wire.model.asked) == 1, "comparing asks nothing"
 
 
-def test_the_price_is_reckoned_from_the_prompt_and_the_answer_before(one: Desk, wire: Wire) -> None:
+def test_the_price_is_reckoned_from_the_prompt_and_the_answer_before(tmp_path: Path, wire: Wire) -> None:
+    one = asyncio.run(sealed(tmp_path))
     prompt = prompt_tokens(one.model.asked[0])
     with pytest.raises(CommandError) as refused:
         ask_again(prepared(one, PRICED), "speeches", "1", model=None, yes=False, anyway=False, as_json=False)
@@ -305,7 +307,8 @@ def test_the_price_is_reckoned_from_the_prompt_and_the_answer_before(one: Desk, 
     assert f"it costs about {likely:.4f} USD, {worst:.2f} USD at most" in " ".join(str(refused.value).split())
 
 
-def test_an_answer_whose_tokens_nobody_told_is_counted_for_its_price(one: Desk) -> None:
+def test_an_answer_whose_tokens_nobody_told_is_counted_for_its_price(tmp_path: Path) -> None:
+    one = asyncio.run(sealed(tmp_path))
     found = read_conversation(one.session.archive, Call(1))
     assert found.record is not None
     untold = replace(found, record=found.record.model_copy(update={"completion_tokens": None}))
@@ -325,7 +328,8 @@ def test_a_budget_that_has_too_little_left_is_not_passed(one: Desk, wire: Wire) 
     assert ask_again(settings, "speeches", "1", model=None, yes=True, anyway=False, as_json=True) == 0
 
 
-def test_what_was_asked_again_counts_against_the_budget(one: Desk, wire: Wire) -> None:
+def test_what_was_asked_again_counts_against_the_budget(tmp_path: Path, wire: Wire) -> None:
+    one = asyncio.run(sealed(tmp_path))
     settings = prepared(one, PRICED)
     worst = prompt_tokens(one.model.asked[0]) * 1.2 * 0.0001 + 10_000 * 0.0004
     set_budget(settings.projects_dir, Account("bench", "speeches"), 2 * 0.01 + worst + 0.005)  # two were paid for

@@ -445,3 +445,9 @@ def test_a_missing_file_is_a_problem_and_no_crash(tmp_path: Path) -> None:
     framework, [problem] = read_framework(tmp_path / "none.md")
     assert framework is None
     assert problem.file == "none.md"
+
+
+def test_metrics_that_a_formula_could_not_tell_apart_are_refused() -> None:
+    data = block() | {"calculation_spec": {"net": "storm_score", "Net": "calm_score"}}
+    _, problems = parse_framework(written(data).encode(), "framework.md")
+    assert any("metrics 'net' and 'Net' have one name in formulas" in problem.what for problem in problems)

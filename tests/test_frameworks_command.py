@@ -86,3 +86,13 @@ def test_its_help_teaches_by_examples(command: list[str]) -> None:
     shown = CliRunner().invoke(app, [*command, "--help"], terminal_width=80).output
     assert "starter.py framework check framework.md" in shown
     assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_a_name_longer_than_a_line_is_broken_behind_a_mark_of_its_own(file: Path) -> None:
+    name = "_".join(["squall"] * 20)
+    written = file.read_text().replace("storm", name)
+    file.write_text(written)
+    shown = check(str(file))
+    assert max(map(len, shown.splitlines())) <= 80
+    assert name in "".join(line.strip() for line in shown.splitlines()), "nothing of it is lost"
+    assert "squa\n" not in shown

@@ -422,3 +422,23 @@ def test_a_plans_word_for_a_method_is_read_whatever_its_case() -> None:
     assert isinstance(planned, PlannedTest)
     assert (planned.method, planned.coefficient) == ("consistency", "Cronbach's alpha")
     assert plan_of([{"method": "Mann-Whitney U"}])[0].method == "mann_whitney"
+
+
+@pytest.mark.parametrize(
+    ("plan", "what"),
+    [
+        ({"test": "equivalence", "margin": 1, "justification": "j"}, "as wide as the scale of 'hope', 1"),
+        ({"test": "icc", "threshold": 1.7, "groups": None}, "no coefficient reaches"),
+    ],
+)
+def test_a_plan_that_could_only_come_out_one_way_is_refused(plan: dict[str, Any], what: str) -> None:
+    written = {key: value for key, value in {**WELCH, **plan}.items() if value is not None and key != "expect"}
+    found = flaws(plan_of([written]), FRAMEWORK, definition(WELCH).documents)
+    assert any(what in flaw.what for flaw in found), found
+
+
+def test_a_column_that_pairs_nothing_is_refused() -> None:
+    plan = {**WELCH, "test": "paired_t", "pairs": "pair"}
+    alone = definition(plan, documents=("n1", "n2", "s3", "s4"))
+    found = flaws(plan_of([plan]), FRAMEWORK, alone.documents)
+    assert [flaw.what for flaw in found] == ["fewer than two values of the column 'pair' pair two texts"]

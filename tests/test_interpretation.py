@@ -153,7 +153,7 @@ def test_an_audit_reads_what_a_writer_was_told_for_the_names_of_every_document(t
         "address-00001.txt,alpha-1,Ada Lovelace,Notes on Engines,Whig",
         "address-00002.txt,beta-2,Alan Turing,Can Machines Think,Labour Club",
     )
-    told = {
+    told: dict[str, Any] = {
         "hypotheses": {"lovelace_leads": "Lovelace is calmer than Turing in Notes on Engines."},
         "statistical_plan": [
             {"hypothesis": "lovelace_leads", "test": "mann_whitney", "variable": "urgency", "groups": "party"}

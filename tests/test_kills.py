@@ -113,7 +113,7 @@ class Undisturbed:
 def run_undisturbed(projects_dir: Path) -> Undisturbed:
     with FakeVendor(projects_dir.with_name(f"{projects_dir.name}.vendor")) as vendor, ended(projects_dir):
         starter = Starter(projects_dir, "speeches", env=environment(projects_dir, vendor))
-        assert starter.wait() == 0, starter.output
+        assert starter.wait(2 * PATIENCE_S) == 0, starter.output
         folder = session_folder(projects_dir)
         assert not ledger(folder, vendor).check().intents
         return Undisturbed(folder, rows(folder))

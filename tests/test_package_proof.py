@@ -101,39 +101,36 @@ def proof() -> Proof:
 def test_words_of_a_text_are_found_in_every_disguise(proof: Proof, disguise: str) -> None:
     said = DISGUISED[disguise]
     assert proof.holds(said.encode() if isinstance(said, str) else said)
-    assert proof.holds(b"before: " + said + b" :behind" if isinstance(said, bytes) and said.isascii() else IN_BASE64)
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        zlib.compress(QUOTE.encode()),
-        QUOTE.encode("utf-16"),
-        QUOTE.encode("latin-1", "replace"),
-        gzip.compress(QUOTE.encode())[:-6],
-        gzip.compress(zlib.compress(QUOTE.encode())),
-        picture((b"zTXt", b"Title\0\0" + zlib.compress(QUOTE.encode()))),
-        picture(after=QUOTE.encode()),
-        picture()[:-3],
-    ],
-)
-def test_what_cannot_be_searched_is_never_called_clean(proof: Proof, data: bytes) -> None:
+OPAQUE = {
+    "packed without a name": zlib.compress(QUOTE.encode()),
+    "wide characters": QUOTE.encode("utf-16"),
+    "another encoding": QUOTE.encode("latin-1", "replace"),
+    "packed and torn": gzip.compress(QUOTE.encode())[:-6],
+    "packed in an unknown way": gzip.compress(zlib.compress(QUOTE.encode())),
+    "a picture with packed words": picture((b"zTXt", b"Title\0\0" + zlib.compress(QUOTE.encode()))),
+    "a picture that goes on": picture(after=QUOTE.encode()),
+    "a picture that is torn": picture()[:-3],
+}
+CLEAN = {
+    "prose": b"The speech reminds its hearers of what a charter asks of everybody; 100% of them, a=b.",
+    "a record": json.dumps({"sha256": "ab" * 32, "score": 0.4, "words": ["charter", "owes", "others"]}).encode(),
+    "a packed log": gzip.compress(b'{"event": "asked"}\n' * 50),
+    "a figure": picture((b"tEXt", b"Software\0a plotter")),
+    "a torn line": "a line that was cut off in a letter: é".encode()[:-1],
+}
+
+
+@pytest.mark.parametrize("kind", OPAQUE)
+def test_what_cannot_be_searched_is_never_called_clean(proof: Proof, kind: str) -> None:
     with pytest.raises(Opaque):
-        proof.holds(data)
+        proof.holds(OPAQUE[kind])
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"The speech reminds its hearers of what a charter asks of everybody; 100% of them, a=b.",
-        json.dumps({"sha256": "ab" * 32, "score": 0.4, "words": ["charter", "owes", "others"]}).encode(),
-        gzip.compress(b'{"event": "asked"}\n' * 50),
-        picture((b"tEXt", b"Software\0a plotter")),
-        "a line that was cut off in a letter: é".encode()[:-1],
-    ],
-)
-def test_what_says_nothing_of_a_text_is_clean(proof: Proof, data: bytes) -> None:
-    assert not proof.holds(data)
+@pytest.mark.parametrize("kind", CLEAN)
+def test_what_says_nothing_of_a_text_is_clean(proof: Proof, kind: str) -> None:
+    assert not proof.holds(CLEAN[kind])
 
 
 def test_what_the_author_made_public_is_clean_in_every_disguise() -> None:
@@ -246,16 +243,16 @@ async def test_a_value_that_hides_words_goes_whole_and_what_stands_beside_it_sta
     assert json.loads(left) == {"url": MARK, "class": "server_error"}
 
 
-@pytest.mark.parametrize(
-    ("name", "made_of"),
-    [
-        ("deliverables/figure.bin", lambda quote: zlib.compress(quote.encode())),
-        ("fault_recovery/torn/wide", lambda quote: quote.encode("utf-16")),
-        ("logs/torn.jsonl.gz", lambda quote: gzip.compress(quote.encode() * 9)[:-6]),
-    ],
-)
-async def test_what_cannot_be_searched_goes_and_is_on_record(tmp_path: Path, name: str, made_of: Any) -> None:
-    assert await left_of(tmp_path, name, made_of) is None
+UNSEARCHABLE = {
+    "deliverables/figure.bin": lambda quote: zlib.compress(quote.encode()),
+    "fault_recovery/torn/wide": lambda quote: quote.encode("utf-16"),
+    "logs/torn.jsonl.gz": lambda quote: gzip.compress(quote.encode() * 9)[:-6],
+}
+
+
+@pytest.mark.parametrize("name", UNSEARCHABLE)
+async def test_what_cannot_be_searched_goes_and_is_on_record(tmp_path: Path, name: str) -> None:
+    assert await left_of(tmp_path, name, UNSEARCHABLE[name]) is None
 
 
 async def test_lines_that_hide_words_go_and_the_others_stay(tmp_path: Path) -> None:

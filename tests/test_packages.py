@@ -6,7 +6,9 @@ import csv
 import json
 import os
 import re
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 import zipfile
@@ -24,7 +26,7 @@ from discernus.packages.passages import MARK
 from discernus.sessions.integrity.redaction import Redaction
 from discernus.sessions.integrity.verification import verify
 from tests.crate_validation import violations
-from tests.running import PATIENCE_S, REPOSITORY, environment
+from tests.running import PATIENCE_S, REPOSITORY, environment, wait_until
 from tests.studies import COMPLETE, INVALID, PARTIAL, Study
 
 DOCUMENTS = 3
@@ -383,6 +385,52 @@ def test_a_destination_that_is_taken_is_never_overwritten(offline: Packed) -> No
     said = starter("export", "speeches", "--to", where, "--projects-dir", offline.study.projects_dir, code=INVALID)
     assert "is there already" in said
     assert {path: path.stat().st_mtime_ns for path in files_of(where)} == before
+
+
+def test_a_disk_that_takes_no_package_is_named_in_a_few_words_and_left_as_it_was(
+    offline: Packed, tmp_path: Path
+) -> None:
+    where = tmp_path / "out"
+    arguments = ("export", "speeches", "--to", where, "--projects-dir", offline.study.projects_dir)
+    done = subprocess.run(
+        [sys.executable, str(REPOSITORY / "starter.py"), *map(str, arguments)],
+        cwd=REPOSITORY,
+        env=environment(Path("nowhere"), COLUMNS="80"),
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=PATIENCE_S,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)),
+    )
+    said = " ".join(done.stderr.split())
+    assert (done.returncode, done.stdout) == (4, "")
+    assert said.startswith(f"error: no package was made in '{where}': File too large; make room there")
+    assert said.endswith("--to")
+    assert list(where.iterdir()) == []
+
+
+def test_ctrl_c_at_the_question_erases_nothing_and_is_told_by_the_exit_code(offline: Packed, tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    arguments = ("erase", "speeches", "address-00001", "--reason", "a request", "--projects-dir")
+    with (tmp_path / "said").open("wb") as sink:
+        asking = subprocess.Popen(
+            [sys.executable, str(REPOSITORY / "starter.py"), *arguments, str(offline.study.projects_dir)],
+            cwd=REPOSITORY,
+            env=environment(Path("nowhere"), COLUMNS="80"),
+            stdin=theirs,
+            stdout=sink,
+            stderr=sink,
+            start_new_session=True,
+        )
+    try:
+        wait_until(lambda: "for good?" in (tmp_path / "said").read_text(), "the question is asked")
+        asking.send_signal(signal.SIGINT)
+        assert asking.wait(PATIENCE_S) == 130
+    finally:
+        asking.kill()
+        os.close(ours)
+        os.close(theirs)
+    assert verify(offline.session).redactions == ()
 
 
 def test_an_author_or_a_session_that_cannot_be_meant_is_said(offline: Packed, tmp_path: Path) -> None:

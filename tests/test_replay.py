@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from temporalio import workflow
@@ -15,7 +14,16 @@ from temporalio.client import WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 
-from activities.border import NOTE_STATUS, Batch, BatchProgress, Planned, SealOutcome, SessionStart, StatusNote
+from activities.border import (
+    NOTE_STATUS,
+    Answer,
+    Batch,
+    BatchProgress,
+    ExtractOutcome,
+    SealOutcome,
+    SessionStart,
+    StatusNote,
+)
 from engine.connection import make_replayer
 from tests.record_histories import COURSES, FOLDER, RESERVATION
 from workflows.batch import BatchWorkflow
@@ -75,9 +83,9 @@ class ReadsTwice(BatchWorkflow):
     async def run(self, batch: Batch) -> BatchProgress:
         return await super().run(batch)
 
-    async def _extract(self, analysis: Planned, ask: int, *, final: bool) -> Any:
-        await super()._extract(analysis, ask, final=final)
-        return await super()._extract(analysis, ask, final=final)
+    async def _extract(self, answer: Answer) -> ExtractOutcome:
+        await super()._extract(answer)
+        return await super()._extract(answer)
 
 
 async def test_a_change_that_sessions_under_way_cannot_follow_is_caught() -> None:

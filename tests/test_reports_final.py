@@ -129,7 +129,14 @@ def test_what_was_asked_of_each_model_is_told_with_what_never_reached_it() -> No
 
 
 def test_a_model_that_read_nothing_is_not_said_to_have_analysed_and_has_no_table_of_dashes() -> None:
-    nothing = {"status": "parked", "scores": {}, "derived": {}, "labels": {}, "evidence": {}, "call": None}
+    nothing: dict[str, Any] = {
+        "status": "parked",
+        "scores": {},
+        "derived": {},
+        "labels": {},
+        "evidence": {},
+        "call": None,
+    }
     parked = tuple(record.model_copy(update=nothing) for record in records("vendor/model-1"))
     report = final_report(data(records=parked, status="partial"))
     assert "each of 3 documents was to be analysed 2 times by vendor/model-1" in report
@@ -148,6 +155,13 @@ def test_the_first_lines_say_how_many_answers_lack_some_scores() -> None:
     report = final_report(data(records=(some, *rest)))
     assert "has its answer. 1 of 6 planned analyses lack some scores: see *Gaps*." in report.partition("## ")[0]
     assert "lack some" not in final_report(data())
+
+
+def test_the_first_lines_say_how_many_analyses_have_no_usable_answer() -> None:
+    empty = {"status": "partial", "scores": {}, "derived": {}}
+    first, *rest = records("vendor/model-1")
+    report = final_report(data(records=(first.model_copy(update=empty), *rest), status="partial"))
+    assert "**Partial**: 1 of 6 planned analyses have no usable answer." in report.partition("## ")[0]
 
 
 def test_a_share_is_never_rounded_up() -> None:

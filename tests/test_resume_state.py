@@ -16,6 +16,8 @@ from cli.resuming import resume
 from cli.sessions import session_meant, sessions_named
 from discernus.sessions import layout
 from discernus.sessions.archive import Intent
+from discernus.sessions.integrity import examination
+from discernus.sessions.integrity.manifests import Hashed, Stage, hash_files, names_in
 from discernus.sessions.layout import Call
 from discernus.sessions.opening import state_of
 from discernus.sessions.owners import Lock, Onlooker, Owner
@@ -145,6 +147,23 @@ def test_a_file_that_was_altered_since_is_named_and_nothing_that_rests_on_it_is_
     if code == INVALID:
         with pytest.raises(CommandError, match="not as it was"):
             resume(settings_of(session), session.name, stage=stage, as_json=False)
+
+
+@pytest.mark.parametrize("stage", ["extraction", "calculation", "synthesis"])
+def test_a_sealed_session_is_hashed_once_before_anything_is_done(
+    session: Session, monkeypatch: pytest.MonkeyPatch, stage: Stage
+) -> None:
+    hashed: list[str] = []
+
+    def counted(folder: Path, names: list[str]) -> dict[str, Hashed]:
+        assert session.noted_status()[0] == "complete"
+        hashed.extend(names)
+        return hash_files(folder, names)
+
+    monkeypatch.setattr(examination, "hash_files", counted)
+    there = names_in(session.folder)
+    assert resume(settings_of(session), session.name, stage=stage, as_json=False) == 0
+    assert hashed == there
 
 
 def test_every_altered_file_is_counted_and_a_copy_elsewhere_goes_by_its_folder(

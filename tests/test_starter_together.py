@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -12,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.make_experiment import make_experiment
+from discernus.sessions.layout import Call
+from discernus.sessions.session import Session
 from tests.command_line import OFFLINE, STARTER, Start, answered, command, projects, session_name, start
 from tests.running import (
     REPOSITORY,
@@ -105,8 +106,11 @@ def test_two_experiments_at_once_share_a_server_and_nothing_else(projects: Path,
     assert long.wait() == 0, long.output
     wait_until(lambda: server_pid(projects) is None, "the last one out stops the server")
     for name, caller in (("speeches", owners[short.pid]), ("letters", owners[long.pid])):
-        records = list(projects.glob(f"bench/experiments/{name}/sessions/*/llm_archive/metadata_*.json"))
-        assert {json.loads(path.read_text())["owner"].split("-")[-2] for path in records} == {str(caller)}
+        session = Session(next(projects.glob(f"bench/experiments/{name}/sessions/session_*")))
+        found = [session.archive.look_up(Call(analysis.number)) for analysis in session.plan]
+        records = [one[0] for one in found if one is not None]
+        assert len(records) == session.facts.analyses
+        assert {str(record.owner).split("-")[-2] for record in records} == {str(caller)}
 
 
 def test_the_server_command_carries_an_unfinished_session_on_and_says_where_the_web_ui_is(

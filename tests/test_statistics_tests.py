@@ -500,6 +500,7 @@ def test_kendalls_p_says_which_way_it_was_computed() -> None:
     mixed = [3, 1, 0, 2, 7, 5, 4, 11, 6, 10, 9, 8]
     exact = correlations.kendall(orders, mixed, 0.05)
     tied = correlations.kendall([0, *orders[:-1]], mixed, 0.05)
-    assert (exact.p, exact.p_by) == (pytest.approx(stats.kendalltau(orders, mixed, method="exact").pvalue), EXACT)
+    assert exact.p_by == EXACT
+    assert exact.p == pytest.approx(stats.kendalltau(orders, mixed, method="exact").pvalue)
     assert tied.p_by == "normal approximation, corrected for ties"
     assert tied.p == pytest.approx(stats.kendalltau([0, *orders[:-1]], mixed, method="asymptotic").pvalue)

@@ -133,7 +133,7 @@ def test_a_projects_chronolog_that_was_changed_is_no_witness_any_more(tmp_path: 
     session = closed(tmp_path)
     chronolog = project_chronolog(tmp_path / "projects", "bench")
     chronolog.write_bytes(chronolog.read_bytes().replace(b"speeches", b"speechez", 1))
-    assert found(session.folder) == {chronolog.name: "altered"}
+    assert found(session.folder) == {f"{chronolog.name}:1": "altered"}
 
 
 def test_a_status_that_says_it_runs_does_not_unlock_a_sealed_session(tmp_path: Path) -> None:
@@ -575,6 +575,14 @@ def test_a_package_is_verified_where_there_is_no_projects_folder(
     package = packed(tmp_path, closed(tmp_path))
     code, told = said(capsys, Settings(projects_dir=tmp_path / "none"), str(package))
     assert (code, told.startswith("intact: the package of bench/speeches/session_")) == (0, True)
+
+
+def test_no_name_at_all_is_not_the_folder_one_happens_to_be_in(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(packed(tmp_path, closed(tmp_path)))
+    with pytest.raises(CommandError, match="there is no experiment ''"):
+        said(capsys, Settings(projects_dir=tmp_path / "projects"), "")
 
 
 def test_a_key_file_that_is_none_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,7 +19,7 @@ from discernus.experiments.framework_reading import FrameworkReading, find_block
 from discernus.experiments.generations import current_form, guidance_of
 from discernus.experiments.machine_parts import prose_of
 from discernus.experiments.problems import Problem, ProblemList, did_you_mean, has_errors, nearest_name
-from discernus.experiments.roles import snake_case
+from discernus.experiments.roles import snake_case, split_role
 from discernus.statistics.formulas import FormulaError, cycles, names_of, resolve_name
 
 TOP_KEYS = (
@@ -191,6 +191,7 @@ def _check_formulas(
     metric_names = [metric.name for metric in metrics]
     asked = {(field.dimension, field.role) for field in contract.fields}
     used = _names_used(reading, metrics)
+    _check_metric_names(reading, metrics)
     for metric in metrics:
         if snake_case(metric.name) in names:
             what = f"metric '{metric.name}' has the name of a dimension"
@@ -206,6 +207,17 @@ def _check_formulas(
     for loop in cycles(metrics):
         what = f"metrics refer to themselves: {' → '.join((*loop, loop[0]))}"
         reading.error([key, loop[0]], what, "break the circle")
+
+
+def _check_metric_names(reading: FrameworkReading, metrics: Sequence[DerivedMetric]) -> None:
+    """Report metrics whose names a formula could not tell apart: ``net`` and ``Net``, ``trust`` and ``trust_score``."""
+    first: dict[str, str] = {}
+    for metric in metrics:
+        plain = split_role(metric.name)[0] or snake_case(metric.name)
+        if plain in first:
+            what = f"metrics '{first[plain]}' and '{metric.name}' have one name in formulas"
+            reading.error(["calculation_spec", metric.name], what, "rename one of them")
+        first.setdefault(plain, metric.name)
 
 
 def _names_used(reading: FrameworkReading, metrics: Sequence[DerivedMetric]) -> dict[str, list[str]]:

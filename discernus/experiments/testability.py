@@ -121,9 +121,21 @@ def _all_flaws(test: PlannedTest, framework: Framework, documents: Sequence[Docu
         yield from _variable_flaws(test, name, framework, documents)
     for name in test.groups:
         yield from _group_flaws(test, name, framework, documents)
-    if test.pairs is not None and column_named(test.pairs, documents) is None:
+    paired = None if test.pairs is None else column_named(test.pairs, documents)
+    if paired is not None and sum(size > 1 for size in Counter(_cells(paired, documents)).values()) < 2:
+        what = f"fewer than two values of the column '{paired}' pair two texts"
+        yield Flaw(test.index, what, "give the two texts of a pair the same value")
+    if test.pairs is not None and paired is None:
         cure = did_you_mean(test.pairs, _columns(documents), f"add the column '{test.pairs}' to corpus.csv")
         yield Flaw(test.index, f"the pairs '{test.pairs}' are no column of corpus.csv", cure)
+    meant = [variable_named(name, framework, documents) for name in test.variables]
+    for name, variable in zip(test.variables, meant, strict=True):
+        if variable is not None and meant.count(variable) > 1:
+            what = f"both variables are one and the same, '{name}'"
+            yield Flaw(test.index, what, "name two different ones")
+            break
+    for variable in filter(None, meant):
+        yield from _margin_flaws(test, variable, framework)
     yield from _method_flaws(test)
     yield from _direction_flaws(test, documents)
 
@@ -209,7 +221,7 @@ def _method_flaws(test: PlannedTest) -> Iterator[Flaw]:
     if method is None:
         return
     if method in GROUPED and len(test.groups) != 1:
-        what = f"a {method} test takes one column of groups, and {len(test.groups) or 'none'} is named"
+        what = f"the test {method} takes one column of groups, and {len(test.groups) or 'none'} is named"
         yield Flaw(test.index, what, "write `groups: <column of corpus.csv>`")
     if method in CORRELATIONS and (len(test.variables) != 2 or test.groups):
         what = f"a {method} correlation takes two variables and no groups"
@@ -219,9 +231,21 @@ def _method_flaws(test: PlannedTest) -> Iterator[Flaw]:
         yield Flaw(test.index, what, "write `variables: [one, other]`, or `groups: …` and `pairs: …`")
     if method == "consistency" and test.threshold is None:
         yield Flaw(test.index, NO_THRESHOLD, "write `threshold: …`, such as 0.7", "verdict")
+    if method == "consistency" and test.threshold is not None and test.threshold >= 1:
+        yield Flaw(test.index, f"no coefficient reaches a threshold of {test.threshold:g}", "write one below 1")
     if method == "equivalence" and not (test.margin is not None and test.margin > 0 and test.justification):
         what = "an equivalence test needs a margin above 0 in units of the scale, justified beforehand"
         yield Flaw(test.index, what, "write `margin: …` and `justification: …`")
+
+
+def _margin_flaws(test: PlannedTest, variable: Variable, framework: Framework) -> Iterator[Flaw]:
+    """Say of a margin that every difference on the scale lies within it: equivalence would be certain beforehand."""
+    for dimension in framework.dimensions:
+        width = dimension.high - dimension.low
+        same = (variable.kind, variable.name) == ("dimension", dimension.name)
+        if same and test.margin is not None and test.margin >= width:
+            what = f"a margin of {test.margin:g} is as wide as the scale of '{dimension.name}', {width:g}"
+            yield Flaw(test.index, what, "write the smallest difference that would matter")
 
 
 def _direction_flaws(test: PlannedTest, documents: Sequence[Document]) -> Iterator[Flaw]:
@@ -230,7 +254,7 @@ def _direction_flaws(test: PlannedTest, documents: Sequence[Document]) -> Iterat
         return
     if method not in DIRECTED and not _models_two_groups(test, documents):
         if expect is not None:
-            what = f"a {method} test knows no direction, and '{expect}' is expected"
+            what = f"the test {method} knows no direction, and '{expect}' is expected"
             yield Flaw(test.index, what, f"leave expect out, or write `expect: {ANY_DIRECTION}`")
         return
     known = ("positive", "negative") if method in CORRELATIONS else test.compare

@@ -58,8 +58,10 @@ def read_settings(written: str, problems: ProblemList, *, first_line: int = 1) -
 
 
 def _compose(written: str, problems: ProblemList, first_line: int) -> YamlSettings | None:
-    if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(written)):
-        problems.error(None, "a YAML alias (*name) is used", "write the value out where it is used")
+    alias = next((token for token in yaml.scan(written) if isinstance(token, yaml.AliasToken)), None)
+    if alias is not None:
+        line = alias.start_mark.line + first_line
+        problems.error(line, f"the YAML alias *{alias.value} is used", "write the value out where it is used")
         return None
     loader = _Loader(written)
     node = loader.get_single_node()

@@ -12,7 +12,7 @@ from discernus.packages.passages import MARK, Passages, letters_of
 from discernus.sessions.integrity.manifests import is_lock, names_in
 
 # A text in an analysis's prompt, also where the prompt stands escaped in JSON.
-_PUT = re.compile(r"\bBEGIN (TEXT\S*?)(\n|\\+n)(.*?)(\n|\\+n)END \1", re.DOTALL)
+_PUT = re.compile(r"BEGIN (TEXT\S*?)(\n|\\+n)(.*?)(\n|\\+n)END \1", re.DOTALL)
 
 
 class Proof:
@@ -56,7 +56,7 @@ class Proof:
             if name in but or is_lock(name):
                 continue
             if self.holds_said(name):
-                return f"the name of '{name}' holds words of the texts; rename that file"
+                return f"the name of '{name}' holds words of the texts"
             try:
                 if self.holds((folder / name).read_bytes()):
                     return f"'{name}' would still hold words of the texts"

@@ -196,8 +196,8 @@ def _gather(copy: _Copy) -> None:
         answer, number = ANSWER.fullmatch(name), _number_extracted(name)
         if answer is not None and copy.concerns(answer["call"]):
             extraction = extract(store.get(name).decode(), definition.framework)
-        elif number in copy.analyses:
-            extraction = Extracted.model_validate_json(store.get(name)).extraction
+        elif number in copy.analyses and (scores := _scores_in(store.get(name))) is not None:
+            extraction = scores.extraction
         else:
             continue
         copy.quotes |= {_plain(quote) for quotes in extraction.evidence.values() for quote in quotes}
@@ -250,8 +250,18 @@ def _masked(copy: _Copy, name: str, data: bytes) -> bytes:
     return _other(copy, name, data)
 
 
+def _scores_in(data: bytes) -> Extracted | None:
+    """Return what was read of an answer; None where the file is torn, or of another version of the program."""
+    try:
+        return Extracted.model_validate_json(data)
+    except ValueError:
+        return None
+
+
 def _without_evidence(copy: _Copy, data: bytes) -> bytes:
-    was = Extracted.model_validate_json(data)
+    was = _scores_in(data)
+    if was is None:
+        return _json(copy, data)
     quiet = was.extraction.model_copy(update={"evidence": _no_words(was.extraction)})
     return _dumped(_masked_leaves(copy, was.model_copy(update={"extraction": quiet}).model_dump(mode="json")))
 

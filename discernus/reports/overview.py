@@ -25,7 +25,7 @@ STATUSES = (
 )
 _STATUS = {
     "complete": "Complete: every planned analysis has its answer.",
-    "partial": "**Partial**: some planned analyses have no usable answer. They are listed under *Gaps*.",
+    "partial": "**Partial**: {without} have no usable answer. They are listed under *Gaps*.",
     "paused": "**Paused**: the session has not come to its end. Run the same command again to go on.",
 }
 
@@ -36,7 +36,7 @@ def opening(data: ReportData, groups: list[Group]) -> str:
     label = sample_label(data.experiment)
     if label:
         parts.append(f"> {label}")
-    parts += [f"{_STATUS[data.status]}{_partial(data)}", validation(data.experiment)]
+    parts += [f"{_status(data)}{_partial(data)}", validation(data.experiment)]
     if any(group.offline for group in groups):
         parts.append(
             "Numbers under a model named `offline/…` come from a **dictionary method** that counts marker phrases. "
@@ -54,11 +54,21 @@ def _alerts(data: ReportData) -> list[str]:
     return [in_words(one, threshold) for one in found if one.alarming(threshold)]
 
 
+def _status(data: ReportData) -> str:
+    """Say how the session ended, and how many analyses have no answer of use where some have none."""
+    nothing = sum(record.gave_nothing for record in data.records)
+    without = f"{nothing:,} of {_planned(data)}" if nothing else "some planned analyses"  # an older layout may not tell
+    return _STATUS[data.status].format(without=without)
+
+
+def _planned(data: ReportData) -> str:
+    return count(len(data.records), "planned analysis", "planned analyses")
+
+
 def _partial(data: ReportData) -> str:
     """Say how many answers lack some of their scores; nothing where none does."""
     partial = sum(record.status == "partial" and bool(record.scores) for record in data.records)
-    of = count(len(data.records), "planned analysis", "planned analyses")
-    return f" {partial:,} of {of} lack some scores: see *Gaps*." if partial else ""
+    return f" {partial:,} of {_planned(data)} lack some scores: see *Gaps*." if partial else ""
 
 
 def sample_label(experiment: Experiment) -> str | None:
