@@ -7,10 +7,12 @@ from datetime import datetime
 
 from cli.display import write
 from cli.exits import COMPLETE, command_name
+from cli.looking import onlooker, shown_status
 from cli.sessions import refuse_damaged_inputs, session_meant
 from discernus.sessions import layout
 from discernus.sessions.integrity.manifests import Stage
 from discernus.sessions.integrity.seals import versions_sealed
+from discernus.sessions.progress import ProgressReader
 from discernus.sessions.session import Session
 from discernus.settings import Settings
 from discernus.stages.checkpoints import Checkpoint, checkpoints, products
@@ -23,6 +25,7 @@ def show_checkpoints(settings: Settings, name: str, *, as_json: bool) -> int:
     session = session_meant(settings, name)
     refuse_damaged_inputs(settings, session)
     found, sealed = checkpoints(session), _seals(session)
+    status = shown_status(session, ProgressReader(session, onlooker(settings)).read())
     if as_json:
         stages = [
             {
@@ -34,13 +37,9 @@ def show_checkpoints(settings: Settings, name: str, *, as_json: bool) -> int:
             }
             for one in found
         ]
-        write(
-            json.dumps(
-                {"session": session.name, "status": session.noted_status()[0], "stages": stages, "seals": sealed}
-            )
-        )
+        write(json.dumps({"session": session.name, "status": status, "stages": stages, "seals": sealed}))
         return COMPLETE
-    write(f"{session.name}: {session.noted_status()[0]}")
+    write(f"{session.name}: {status}")
     for one in found:
         write(f"  {one.stage:<12} {_completed(one, found):<20} {_made(one)}")
     for one_sealed in sealed:

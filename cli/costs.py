@@ -1,4 +1,4 @@
-"""``cost``: what calls cost, added up by whatever is asked for; read from sessions' folders alone."""
+"""``cost``: what calls cost, added up by whatever is asked for; read from folders of sessions and of drafts alone."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from discernus.sessions.costs import (
     Key,
     add_up,
     costs_by,
+    draft_costs,
     onlooker,
     repeat_costs,
     session_costs,
@@ -58,7 +59,8 @@ def cost(
     calls = {session.name: session_costs(session, models, living) for session in sessions}
     repeats = [repeat for session in sessions for repeat in repeat_costs(session, models, living).values()]
     again = [call for repeat in repeats for call in repeat if call.at in period]
-    found = [*(call for of_session in calls.values() for call in of_session if call.at in period), *again]
+    drafts = [call for call in _drafts(settings, account, models) if call.at in period]
+    found = [*(call for of_session in calls.values() for call in of_session if call.at in period), *again, *drafts]
     if form == "csv":
         columns = _row(add_up((), ("",) * len(keys)), keys)
         write(as_csv(columns, [_row(one, keys) for one in costs_by(found, keys)]))
@@ -71,6 +73,8 @@ def cost(
         write("\n".join(_shown(found, keys)))
         if again:
             write(f"{counted(len(again), 'call')} among these by answers ask-again, in no session's results")
+        if drafts:
+            write(f"{counted(len(drafts), 'call')} among these by framework draft, of no session")
         if level in ("experiment", "session"):
             for line in _advice(sessions, calls, models):
                 write(line)
@@ -79,12 +83,13 @@ def cost(
 
 def account_named(settings: Settings, name: str) -> Account:
     """Return the project, the session or the experiment of that name; raise CommandError where there is none."""
-    if "/" not in name and (settings.projects_dir / name / "experiments").is_dir():
-        return Account(name)
-    last = name.rpartition("/")[2]
-    folders = sorted(settings.projects_dir.glob(f"*/experiments/*/sessions/{_literally(last)}"))
+    given = name.strip().rstrip("/")
+    if given and "/" not in given and (settings.projects_dir / given / "experiments").is_dir():
+        return Account(given)
+    last = given.rpartition("/")[2]
+    folders = sorted(settings.projects_dir.glob(f"*/experiments/*/sessions/{_literally(last)}")) if last else []
     paths = [(folder.parts[-5], folder.parts[-3], folder.name) for folder in folders]
-    named = [parts for parts in paths if name in (last, "/".join(parts))]
+    named = [parts for parts in paths if given in (last, "/".join(parts))]
     if len(named) > 1:
         choices = ", ".join("/".join(parts) for parts in named)
         raise CommandError(f"several experiments have a session '{name}': say which one: {choices}", INVALID)
@@ -104,6 +109,16 @@ def sessions_of_account(settings: Settings, account: Account | None) -> list[Ses
         for session in sessions_of(settings.projects_dir, account.project)
         if account.experiment in (None, session.folder.parts[-3]) and account.session in (None, session.folder.name)
     ]
+
+
+def _drafts(settings: Settings, account: Account | None, models: ModelsFile) -> list[CallCost]:
+    """Return what drafts of frameworks took that an account covers, without one all of them."""
+    folders = [folder for folder in sorted(settings.projects_dir.glob("[!.]*")) if folder.is_dir()]
+    projects = [folder.name for folder in folders] if account is None else [account.project]
+    living = onlooker(settings.projects_dir)
+    costs = [draft_costs(settings.projects_dir, project, models, living) for project in projects]
+    covered = (calls for each in costs for name, calls in each.items() if account is None or account.covers(name))
+    return [call for calls in covered for call in calls]
 
 
 def models_file(settings: Settings) -> ModelsFile:
@@ -212,7 +227,7 @@ def _shortened(key: Key, names: Sequence[str]) -> list[str]:
         return list(names)
     parts = [name.split("/") for name in names]
     alike = 0
-    while alike + 1 < len(parts[0]) and len({one[alike] for one in parts}) == 1:
+    while alike + 1 < min(map(len, parts)) and len({one[alike] for one in parts}) == 1:
         alike += 1
     return ["/".join(one[alike:]) for one in parts]
 

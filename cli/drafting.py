@@ -32,13 +32,12 @@ from discernus.reports.markdown import usd
 from discernus.sessions.archive import ArchiveDamaged, UnderWay
 from discernus.sessions.budgets import Account, BudgetsDamaged, read_budgets
 from discernus.sessions.calls import Calls, NoRoom, Obtained
+from discernus.sessions.drafts import ACCOUNT, place_of
 from discernus.sessions.opening import HIDDEN
 from discernus.sessions.owners import Owner
 from discernus.sessions.store import LocalStore
 from discernus.settings import Settings
 from discernus.stages.drafting import MOST_ASKS, Drafting, Proposal
-
-RESERVATION = "framework_draft"
 
 
 @dataclass(frozen=True)
@@ -159,7 +158,7 @@ def _asked(
     models_file = models_file_in_force(settings)
     worst_usd = worst_case_usd(facts_of(request.model, models_file.rules(request.model)), prompt_tokens(request), None)
     account = _bound(settings, wanted.path)
-    call = PaidCall(request, worst_usd, models_file, account, RESERVATION, wanted.anyway)
+    call = PaidCall(request, worst_usd, models_file, account, ACCOUNT, wanted.anyway)
     if before is not None and not wanted.as_json:
         write("\n".join(told(problem) for problem in before.problems if problem.severity == "error"))
     agree(_told(wanted, drafting, before, worst_usd), yes=wanted.yes, as_json=wanted.as_json)
@@ -204,13 +203,10 @@ def _told(wanted: Wanted, drafting: Drafting, before: Proposal | None, worst_usd
 
 def _bound(settings: Settings, path: Path) -> Account | None:
     """Return whose budgets bind a framework's draft: its project's and experiment's; None where there is no budget."""
-    try:
-        parts = path.resolve().relative_to(settings.projects_dir.resolve()).parts
-    except ValueError:
+    place = place_of(settings.projects_dir.resolve(), path.parent.resolve() / path.name)  # where its calls lie too
+    if place is None:
         return None
-    if len(parts) == 1:
-        return None
-    account = Account(parts[0], parts[2] if parts[1] == "experiments" and len(parts) > 3 else None)
+    account = Account(*place)
     try:
         budgets = read_budgets(settings.projects_dir, account.project)
     except BudgetsDamaged as damaged:

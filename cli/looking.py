@@ -17,7 +17,8 @@ from cli.sessions import find as find  # the commands that look at an experiment
 from cli.sessions import session_meant, sessions_named
 from cli.tables import WIDTH, wrapped
 from discernus.experiments.definition import Definition, read_definition
-from discernus.experiments.location import project_of
+from discernus.experiments.freezing import SnapshotDamaged
+from discernus.experiments.location import EXPERIMENT_FILE, project_of
 from discernus.experiments.problems import InvalidDefinition, Problem
 from discernus.sessions import layout
 from discernus.sessions.costs import sessions_of
@@ -26,7 +27,9 @@ from discernus.sessions.owners import Onlooker, is_held
 from discernus.sessions.progress import ProgressReader, Standing
 from discernus.sessions.resuming import why_unreadable
 from discernus.sessions.session import Session
+from discernus.sessions.store import NotInStore
 from discernus.settings import Settings
+from discernus.stages.alerts import alerts_of
 from discernus.stages.estimate import sentence as projection
 
 WATCH_S = 0.5
@@ -50,7 +53,7 @@ def validate(settings: Settings, name: str, *, as_json: bool) -> int:
             write(json.dumps({"valid": False, "problems": [asdict(problem) for problem in invalid.problems]}))
         else:
             errors = sum(problem.severity == "error" for problem in invalid.problems)
-            write(_listed(invalid.problems))
+            write(wrapped(_listed(invalid.problems)))
             write(f"\n{folder.name} cannot run: {errors} error{'s' if errors != 1 else ''}")
         return INVALID
     problems = [asdict(problem) for problem in definition.warnings]
@@ -74,7 +77,7 @@ def validate(settings: Settings, name: str, *, as_json: bool) -> int:
         write(json.dumps(found, ensure_ascii=False))
         return COMPLETE
     for problem in definition.warnings:
-        write(str(problem))
+        write(wrapped(str(problem)))
     for note in prepared.notes:
         write(wrapped(f"warning: {note}"))
     framework = definition.framework
@@ -102,7 +105,7 @@ def status(settings: Settings, name: str | None, *, as_json: bool) -> int:
     sessions = _sessions_of(settings, name)
     unreadable = [conflict for session in sessions if (conflict := why_unreadable(session)) is not None]
     found = [
-        (session, ProgressReader(session, _onlooker(settings)).read())
+        (session, ProgressReader(session, onlooker(settings)).read())
         for session in sessions
         if why_unreadable(session) is None
     ]
@@ -113,7 +116,7 @@ def status(settings: Settings, name: str | None, *, as_json: bool) -> int:
             write(json.dumps({"session": session.name, **_facts(session, standing)}, ensure_ascii=False))
         return COMPLETE
     if not sessions:
-        write(f"no session yet; start one with: {command_name()} {name or 'EXPERIMENT'}")
+        write(f"no session yet; start one with: {command_name()} {_experiment_of(settings, name)}")
     if not found:
         return COMPLETE
     above = ""
@@ -130,6 +133,8 @@ def status(settings: Settings, name: str | None, *, as_json: bool) -> int:
             write(_indented(f"waiting: {standing.waiting_for}"))
     newest, standing = found[-1]
     if standing.stage == "sealed":
+        for said in _alerts(newest):
+            write(wrapped(f"warning of the last one: {said}"))
         write(f"report of the last one: {newest.folder / layout.REPORT}")
     else:
         write(f"go on with the last one, or look on: {command_name()} [watch] {newest.facts.experiment}")
@@ -137,11 +142,26 @@ def status(settings: Settings, name: str | None, *, as_json: bool) -> int:
 
 
 def _sessions_of(settings: Settings, name: str | None) -> list[Session]:
-    """Return the sessions that a name means, a project's too; an experiment of the same name goes first."""
-    is_project = name is not None and "/" not in name and (settings.projects_dir / name / "experiments").is_dir()
-    if name is None or not is_project or any(settings.projects_dir.glob(f"*/experiments/{escape(name)}")):
+    """Return the sessions that a name means, a project's too."""
+    if name is None or not _is_project(settings, name):
         return sessions_named(settings, name)
-    return sessions_of(settings.projects_dir, name)
+    return sessions_of(settings.projects_dir, name.strip().rstrip("/"))
+
+
+def _is_project(settings: Settings, name: str) -> bool:
+    """Return whether a name means a project; an experiment of the same name goes first."""
+    given = name.strip().rstrip("/")
+    there = bool(given) and "/" not in given and (settings.projects_dir / given / "experiments").is_dir()
+    return there and not any(settings.projects_dir.glob(f"*/experiments/{escape(given)}"))
+
+
+def _experiment_of(settings: Settings, name: str | None) -> str:
+    """Return the experiment to start where a name has no session: its own, or the first one of a project."""
+    if name is None or not _is_project(settings, name):
+        return name or "EXPERIMENT"
+    given = name.strip().rstrip("/")
+    there = sorted(settings.projects_dir.glob(f"{escape(given)}/experiments/*/{EXPERIMENT_FILE}"))
+    return f"{given}/{there[0].parent.name if there else 'EXPERIMENT'}"
 
 
 def _indented(text: str) -> str:
@@ -165,7 +185,7 @@ def _status_lines(found: list[tuple[Session, Standing]]) -> list[str]:
         notes = [cost(standing) if session.facts.migrated_from is None else "cost not recorded"]
         words = {"parked": standing.parked, "in flight": standing.in_flight, "in doubt": standing.in_doubt}
         notes += [f"{number} {word}" for word, number in words.items() if number]
-        status = _shown_status(session, standing) + stage
+        status = shown_status(session, standing) + stage
         rows.append((session.facts.session, status, f"{standing.done}/{standing.planned}", ", ".join(notes)))
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     return [
@@ -177,7 +197,7 @@ def _status_lines(found: list[tuple[Session, Standing]]) -> list[str]:
 def watch(settings: Settings, name: str, display: Display) -> int:
     """Show a session until it ends, read from its store; nothing is started or stopped by it."""
     session = session_meant(settings, name)
-    reader = ProgressReader(session, _onlooker(settings))
+    reader = ProgressReader(session, onlooker(settings))
     display.say(f"watching {session.name}; Ctrl-C ends the looking on, not the session")
     told = False
     while True:
@@ -205,11 +225,19 @@ def watch(settings: Settings, name: str, display: Display) -> int:
             return INTERRUPTED
 
 
-def _onlooker(settings: Settings) -> Onlooker:
+def _alerts(session: Session) -> list[str]:
+    """Return what calls for attention in a session that has ended; what is damaged is for ``doctor`` to tell."""
+    try:
+        return alerts_of(session)
+    except (SnapshotDamaged, InvalidDefinition, NotInStore, ValueError, LookupError):
+        return []
+
+
+def onlooker(settings: Settings) -> Onlooker:
     return Onlooker(settings.projects_dir / HIDDEN / "owners")
 
 
-def _shown_status(session: Session, standing: Standing) -> str:
+def shown_status(session: Session, standing: Standing) -> str:
     """Return the status, telling a session that runs from one that was left."""
     if standing.status != "running":
         return standing.status
@@ -219,7 +247,7 @@ def _shown_status(session: Session, standing: Standing) -> str:
 def _facts(session: Session, standing: Standing) -> dict[str, object]:
     facts = asdict(standing)
     del facts["latest"], facts["dimensions"]
-    return {**facts, "status": _shown_status(session, standing), "folder": str(session.folder)}
+    return {**facts, "status": shown_status(session, standing), "folder": str(session.folder)}
 
 
 def _listed(problems: tuple[Problem, ...]) -> str:

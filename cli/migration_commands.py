@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import DryRun, Json, ProjectsDir, settings_from
+from cli.options import DryRun, Json, ProjectsDir, named_path, settings_from
 
 HELP = """\
 Bring what an older layout holds into sessions of today.
@@ -30,7 +30,7 @@ app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
 
 @app.command(help=HELP)
 def migrate(
-    path: Annotated[Path, typer.Argument(help="The old project's folder.", metavar="PATH")],
+    path: Annotated[Path, typer.Argument(parser=named_path, help="The old project's folder.", metavar="PATH")],
     to: Annotated[str, typer.Option("--to", help="The project that it becomes, new or of an earlier migration.")],
     dry_run: DryRun = False,
     as_json: Json = False,

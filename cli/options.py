@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import typer
 
 from cli.exits import INVALID, CommandError
 
+
+def one_of(option: str, choices: Any) -> Callable[[str], str]:
+    """Return what reads an option that takes one of the values of a Literal, and raises CommandError for others."""
+    known = get_args(choices)
+
+    def read(given: str) -> str:
+        if given not in known:
+            raise CommandError(f"{option} {given!r} is unknown; it is one of {', '.join(known)}", INVALID)
+        return given
+
+    return read
+
+
+def named_path(given: str) -> Path:
+    """Return the path that was given; an empty one, which would mean the folder one is in, raises CommandError."""
+    if not given.strip():
+        raise CommandError("the name is empty; give the path of a folder or a file", INVALID)
+    return Path(given)
+
+
+Stage = Literal["analysis", "extraction", "calculation", "synthesis"]
+ForChanges = Literal["snapshot", "new"]
 Name = Annotated[str, typer.Argument(help="An experiment's name, project/name, or the path of its folder.")]
 Named = Annotated[
     str | None, typer.Argument(help="A project, an experiment or a session; all of them if left out.", metavar="NAME")
@@ -31,16 +54,19 @@ SessionName = Annotated[
     ),
 ]
 FromStage = Annotated[
-    Literal["analysis", "extraction", "calculation", "synthesis"] | None,
-    typer.Option("--from", help="Make this stage and the later ones anew."),
+    Stage | None,
+    typer.Option("--from", parser=one_of("--from", Stage), help="Make this stage and the later ones anew."),
 ]
 Extend = Annotated[
     str | None,
     typer.Option(help="Open another session that takes over this one's answers where the question is the same."),
 ]
 OnChanges = Annotated[
-    Literal["snapshot", "new"] | None,
-    typer.Option(help="If files have changed since a session was opened: go on with its snapshot, or open a new one."),
+    ForChanges | None,
+    typer.Option(
+        parser=one_of("--on-changes", ForChanges),
+        help="If files have changed since a session was opened: go on with its snapshot, or open a new one.",
+    ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done and what it costs; do nothing.")]
 Since = Annotated[str | None, typer.Option(help="From this day or moment on, UTC: 2026-11-01, 2026-11-01T08:00.")]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import Json, ProjectsDir, SessionName, settings_of
+from cli.options import Json, ProjectsDir, SessionName, named_path, settings_of
 
 EXPORT = """\
 Make a replication package of a session: all that a stranger needs.
@@ -105,7 +105,9 @@ def export(
 
 @app.command(help=REPRODUCE, short_help="Recompute a package and compare every number.")
 def reproduce(
-    package: Annotated[Path, typer.Argument(help="A package: its folder, or its .zip.", metavar="PACKAGE")],
+    package: Annotated[
+        Path, typer.Argument(parser=named_path, help="A package: its folder, or its .zip.", metavar="PACKAGE")
+    ],
     as_json: Json = False,
 ) -> None:
     """Recompute a package from its archived answers, and compare."""

@@ -12,8 +12,11 @@ from cli.sessions import find
 from cli.tables import wrapped
 from discernus.experiments.definition import Definition
 from discernus.experiments.experiment import OFFLINE_PREFIX
+from discernus.experiments.problems import nearest_name
 from discernus.settings import Settings
 from discernus.stages.prompting import Prompt, doubts, prompt_of, unfit
+
+MOST_LISTED = 12  # of what there is, where something else was named
 
 
 def show_prompt(
@@ -42,7 +45,11 @@ def _chosen(what: str, wanted: str | None, there: list[str]) -> str:
     if wanted is None:
         return there[0]
     if wanted not in there:
-        raise CommandError(f"there is no {what} '{wanted}'; there are: {', '.join(there)}", INVALID)
+        nearest = nearest_name(wanted, there)
+        meant = f"did you mean '{nearest}'? There are: " if nearest else "there are: "
+        more = f" and {len(there) - MOST_LISTED:,} more" if len(there) > MOST_LISTED else ""
+        listed = f"{', '.join(there[:MOST_LISTED])}{more}"
+        raise CommandError(f"there is no {what} '{wanted}'; {meant}{listed}", INVALID)
     return wanted
 
 
@@ -66,7 +73,7 @@ def _tell(prompt: Prompt, definition: Definition, errors: list[str], warnings: l
 def _size(prompt: Prompt) -> str:
     if prompt.model.startswith(OFFLINE_PREFIX):
         return f"{prompt.model} is handed the text and the framework's markers in place of a prompt"
-    told = f"about {prompt.tokens:,} tokens, {prompt.shared_tokens:,} of them in the first message, which is cached"
+    told = f"about {prompt.tokens:,} tokens, {prompt.shared_tokens:,} of them in the first message, which can be cached"
     limit = "the model's limit is not known" if prompt.limit_tokens is None else f"it takes {prompt.limit_tokens:,}"
     return f"{told}; {limit}"
 

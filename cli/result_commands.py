@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from cli.options import Json, ProjectsDir, SessionName, settings_of
+from cli.options import Json, ProjectsDir, SessionName, one_of, settings_of
 
 RESULTS = """\
 Give the results of a session in the form that another program takes.
@@ -68,6 +68,8 @@ comparable (another scale, another formula) is named, and left out. Exit code
 No model is asked, and nothing in the sessions is changed.
 """
 
+Form = Literal["csv", "long", "parquet", "dta", "latex", "html", "r", "stata"]
+
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
@@ -75,8 +77,8 @@ app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
 def results(
     session: SessionName,
     form: Annotated[
-        Literal["csv", "long", "parquet", "dta", "latex", "html", "r", "stata"],
-        typer.Option("--format", help="What to give."),
+        Form,
+        typer.Option("--format", parser=one_of("--format", Form), help="What to give."),
     ] = "csv",
     to: Annotated[Path | None, typer.Option(help="A file to write; the output if left out.")] = None,
     projects_dir: ProjectsDir = None,

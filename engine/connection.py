@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
+from functools import cache
 
 from temporalio.api.namespace.v1 import NamespaceConfig
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, UpdateNamespaceRequest
 from temporalio.client import Client
 from temporalio.common import SearchAttributeKey
 from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 from temporalio.worker import Replayer
 
 from workflows import SHARED_WORKFLOWS, WORKFLOWS
@@ -26,7 +29,20 @@ RETENTION = timedelta(days=90)  # how long a closed session stays in the Web UI;
 
 async def connect(address: str, namespace: str) -> Client:
     """Return a client of the server at ``address`` (``host:port``); raises RuntimeError if none answers."""
-    return await Client.connect(address, namespace=namespace, data_converter=pydantic_data_converter)
+    return await Client.connect(
+        address, namespace=namespace, data_converter=pydantic_data_converter, runtime=_runtime()
+    )
+
+
+@cache
+def _runtime() -> Runtime:
+    """Return this process's runtime, whose core writes to our logs; left alone it writes to the terminal."""
+    logger = logging.getLogger("temporalio.core")
+    logger.addHandler(logging.NullHandler())  # where no log is kept, Python would write warnings to the terminal
+    logs = LoggingConfig(
+        filter=TelemetryFilter(core_level="WARN", other_level="ERROR"), forwarding=LogForwardingConfig(logger)
+    )
+    return Runtime(telemetry=TelemetryConfig(logging=logs))
 
 
 def make_replayer() -> Replayer:

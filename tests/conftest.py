@@ -24,6 +24,28 @@ def shared() -> Path:
     return SHARED
 
 
+# The files that take longest, each by one process: begun first, none of them is waited for at the end.
+LONGEST = (
+    "test_gateway_limits.py",
+    "test_interpretation_kills.py",
+    "test_kills.py",
+    "test_resume.py",
+    "test_gateway_sessions.py",
+    "test_resume_stages.py",
+    "test_packages.py",
+    "test_answers_again.py",
+    "test_resume_losses.py",
+    "test_starter_together.py",
+    "test_starter_errors.py",
+    "test_models_command.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first, and leave the rest as it is."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
 _exit_status = 0
 
 

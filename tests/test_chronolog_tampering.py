@@ -44,6 +44,13 @@ def segment_of(folder: Path, event: str) -> Path:
     return next(path for path in (folder / layout.SEGMENTS).iterdir() if f'"{event}"' in path.read_text())
 
 
+@pytest.mark.parametrize("kept", [10, 3, 1])
+def test_a_copy_of_a_segment_under_another_name_is_added_however_much_of_it(folder: Path, kept: int) -> None:
+    lines = segment_of(folder, "here").read_bytes().splitlines(keepends=True)
+    (folder / layout.SEGMENTS / "host-9-99999999.jsonl").write_bytes(b"".join(lines[:kept]))
+    assert flaws(folder) == [("added", f"{layout.SEGMENTS}/host-9-99999999.jsonl:1")]
+
+
 def name_of(folder: Path, path: Path) -> str:
     return path.relative_to(folder).as_posix()
 

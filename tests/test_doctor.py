@@ -27,8 +27,11 @@ from discernus.sessions.layout import Call
 from discernus.sessions.opening import store_id
 from discernus.sessions.owners import HOST, Lock, Owner
 from discernus.sessions.session import Session
+from discernus.stages.calculation import calculate
 from discernus.stages.projection import tables_of
 from discernus.stages.reading import read_answer
+from discernus.stages.sealing import seal
+from discernus.stages.synthesis import synthesise
 from engine.condition import troubles
 from engine.sessions import own_queue
 from engine.sessions import start as start_workflow
@@ -58,14 +61,20 @@ def of_kind(told: dict[str, Any], kind: str) -> list[dict[str, Any]]:
     return [one for one in told["findings"] if one["kind"] == kind]
 
 
-def made(folder: Path, *, sealed: bool) -> None:
-    """Make a session of two documents, both read, all tables written; nothing is wrong with it."""
+def both_read(folder: Path) -> Session:
+    """Return a session of two documents, both answered and read."""
     session = opened(folder, models=["offline/lexicon"])
     with Owner(folder / "projects/.discernus/owners") as owner:
         for number in (1, 2):
             intent = session.archive.claim(Call(number), question(), "k", owner)
             session.archive.commit(Call(number), intent, question(), answer(scores(number / 4)))
             read_answer(session, number, 0, final=True)
+    return session
+
+
+def made(folder: Path, *, sealed: bool) -> None:
+    """Make a session of two documents, both read, all tables written; nothing is wrong with it."""
+    session = both_read(folder)
     close(session)
     if not sealed:
         session.note_status("running", "")
@@ -317,15 +326,19 @@ def test_a_table_that_does_not_say_what_it_projects_is_written_anew(healthy: Hea
     assert sha256(path.read_bytes()).hexdigest() == before
 
 
-def test_a_table_of_calls_in_the_form_of_early_versions_says_what_it_should(healthy: Healthy) -> None:
-    session = healthy(sealed=False)
+@pytest.mark.parametrize(("wrong", "code", "places"), [({}, 0, []), ({"attempt": 7}, 3, [layout.CALL_LOG])])
+def test_a_table_of_calls_in_the_form_of_early_versions_says_what_it_should(
+    tmp_path: Path, wrong: dict[str, int], code: int, places: list[str]
+) -> None:
+    session = both_read(tmp_path)
+    calculate(session)
+    synthesise(session)
     path = session.folder / layout.CALL_LOG
     calls = read_call_log(path.read_bytes())
     assert [one["call"] for one in calls] == ["001", "002"]
-    path.write_text("".join(f"{json.dumps(one)}\n" for one in calls))
-    assert examined(session, code=0)["findings"] == []
-    path.write_text("".join(f"{json.dumps({**one, 'attempt': 7})}\n" for one in calls))
-    assert [one["place"] for one in examined(session, code=3)["findings"]] == [layout.CALL_LOG]
+    path.write_text("".join(f"{json.dumps({**one, **wrong})}\n" for one in calls))
+    seal(session)
+    assert [one["place"] for one in examined(session, code=code)["findings"]] == places
 
 
 def test_a_table_that_a_later_version_writes_is_not_missing_where_the_seal_knows_none(

@@ -8,6 +8,7 @@ import pytest
 
 from cli.exits import CommandError
 from cli.packages import erase_document
+from discernus.packages import erasure
 from discernus.packages.erasure import CannotErase, Erased, document_of, erase, is_erased
 from discernus.sessions import layout
 from discernus.sessions.chronologs.project_chronolog import read_project_events
@@ -17,9 +18,11 @@ from discernus.sessions.integrity.seals import versions_sealed
 from discernus.sessions.session import Session
 from discernus.settings import Settings
 from discernus.stages.checkpoints import go_back
+from discernus.stages.reading import read_answer
+from discernus.stages.sealing import Sealed, seal
 from tests import sealed_sessions
 from tests.cut_off import each_death
-from tests.sealed_sessions import new_key
+from tests.sealed_sessions import close, new_key
 
 FIRST, REASON = "address-00001", "a request of the speaker"
 
@@ -89,6 +92,26 @@ def test_a_session_under_way_is_not_sealed_by_an_erasure(session: Session) -> No
     assert versions_sealed(session.store) == [1, 2]
     assert session.noted_status()[0] == "running"
     assert is_erased(Session(session.folder), document_of(session, FIRST))
+
+
+def test_a_session_whose_answers_were_read_again_is_erased_from_and_verifies(session: Session) -> None:
+    go_back(session, "extraction")
+    for number in (1, 2, 3):
+        read_answer(session, number, 0, final=True)
+    close(session)
+    assert erased(session).sealed is not None
+    assert examine(session.folder).findings == ()
+
+
+def test_an_erasure_that_does_not_verify_is_not_called_done(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    def damaging(session: Session, key: Path | None) -> Sealed:
+        done = seal(session, key)
+        session.store.put(layout.REPORT, b"# Another report\n")
+        return done
+
+    monkeypatch.setattr(erasure, "seal", damaging)
+    with pytest.raises(CannotErase, match=r"does not verify now \(deliverables/final_report\.md"):
+        erased(session)
 
 
 def test_a_key_that_cannot_sign_is_said_before_anything_is_erased(session: Session, tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime
@@ -11,7 +13,9 @@ from typing import Any
 
 import pytest
 
+from benchmarks.make_experiment import make_experiment
 from cli import drafting as command
+from cli.costs import cost
 from cli.drafting import draft_framework
 from cli.exits import COMPLETE, INFRASTRUCTURE, INTERRUPTED, INVALID, PARTIAL, CommandError
 from discernus.experiments.acceptance import mark, marked_line
@@ -20,10 +24,15 @@ from discernus.experiments.framework_file import TOP_KEYS, parse_framework
 from discernus.experiments.prompt import build_messages
 from discernus.llm import gateway
 from discernus.llm.calls import ModelAnswer, ModelRequest
+from discernus.llm.catalogue import facts_of, prompt_tokens, worst_case_usd
+from discernus.llm.errors import CallFailed
 from discernus.llm.gate import Open
 from discernus.sessions.archive import Archive, Intent
-from discernus.sessions.budgets import Account, set_budget
+from discernus.sessions.budgets import Account, Standing, set_budget, standings
 from discernus.sessions.chronologs.chronolog import check, read_events
+from discernus.sessions.conversations import ASKED_AGAIN, asked_again_folder
+from discernus.sessions.costs import models_of, spent_by_session
+from discernus.sessions.drafts import CALLS, draft_folders
 from discernus.sessions.layout import Call
 from discernus.sessions.opening import HIDDEN
 from discernus.sessions.owners import Owner
@@ -31,7 +40,7 @@ from discernus.sessions.store import LocalStore
 from discernus.settings import Settings
 from discernus.stages.drafting import Drafting
 from tests.running import wait_until
-from tests.stand_ins import Model, failure
+from tests.stand_ins import Model, failure, opened
 from tests.studies import Study
 
 PROSE = '# Weather of a Text\n\nStorms threaten; calms soothe.\n\n**Storm Markers**: "thunder," "black clouds"\n'
@@ -412,6 +421,139 @@ def test_a_model_that_cannot_be_asked_is_refused(bench: Callable[..., Bench], mo
 # the whole of it, against a vendor on the wire
 
 
+# what drafts cost
+
+
+def in_project(one: Bench, *below: str) -> None:
+    """Let the bench's framework lie in a project, with prices, below the folder of that name."""
+    project = make_experiment(one.settings.projects_dir).parents[1]
+    one.path = project.joinpath(*below, "prose.md")
+    one.path.parent.mkdir(exist_ok=True)
+    one.path.write_text(PROSE)
+    (one.settings.projects_dir / "models.yaml").write_text(json.dumps(PRICED))
+
+
+def costs_of(one: Bench, capsys: pytest.CaptureFixture[str], name: str | None, *, by: str = "purpose") -> Any:
+    """Return what ``cost`` says to programs, the one line of it, or None where it says none."""
+    capsys.readouterr()
+    assert cost(one.settings, name, since=None, until=None, by=by, form="json") == COMPLETE
+    said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(said) <= 1
+    return said[0] if said else None
+
+
+def standing(one: Bench, account: Account) -> Standing:
+    models = models_of(one.settings.projects_dir)
+    return next(each for each in standings(one.settings.projects_dir, account, models) if each.account == account)
+
+
+def at_worst(one: Bench) -> float:
+    """Return what the last question may have cost, as it is said before it is asked."""
+    rules = models_of(one.settings.projects_dir).rules(MODEL)
+    worst = worst_case_usd(facts_of(MODEL, rules), prompt_tokens(one.model.asked[-1]), None)
+    assert worst is not None
+    assert worst > 999 * 0.0004
+    return worst
+
+
+def dying(request: ModelRequest) -> str:
+    raise asyncio.CancelledError("as a process does that ends between question and answer")
+
+
+def test_what_drafts_cost_is_in_the_costs_and_binds_the_budgets_above_them(
+    bench: Callable[..., Bench], capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = bench(REFUSAL, FORM)
+    in_project(one, "experiments", "speeches")
+    set_budget(one.settings.projects_dir, Account("bench"), 0.02)
+    assert one() == COMPLETE
+    for name in (None, "bench", "bench/speeches"):
+        said = costs_of(one, capsys, name)
+        assert (said["purpose"], said["calls"], said["cost_usd"]) == ("draft", 2, pytest.approx(0.02))
+    account = costs_of(one, capsys, None, by="session,experiment")
+    assert (account["session"], account["experiment"]) == ("bench/speeches/framework_draft", "bench/speeches")
+    assert cost(one.settings, "speeches", since=None, until=None, by=None, form="table") == COMPLETE
+    assert "2 calls among these by framework draft, of no session" in capsys.readouterr().out
+    assert spent_by_session(one.settings.projects_dir, "bench") == {account["session"]: pytest.approx(0.02)}
+    assert standing(one, Account("bench")).used_up
+    assert standing(one, Account("bench", "speeches")).costs.calls == 2
+
+
+def test_a_draft_in_no_experiment_is_its_projects(
+    bench: Callable[..., Bench], capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = bench(FORM)
+    in_project(one, "frameworks")
+    assert one() == COMPLETE
+    assert costs_of(one, capsys, "bench/speeches") is None
+    account = costs_of(one, capsys, "bench", by="session,experiment")
+    assert (account["session"], account["experiment"]) == ("bench/framework_draft", "bench")
+    assert standing(one, Account("bench")).costs.spent_usd == pytest.approx(0.01)
+
+
+def test_a_draft_that_failed_costs_its_bill_or_at_worst_what_it_may_have(
+    bench: Callable[..., Bench], capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = bench(CallFailed("malformed_answer", "half an answer", status=200, cost_usd=0.25), failure("timeout"))
+    in_project(one, "experiments", "speeches")
+    assert one.refused().code == INFRASTRUCTURE
+    said = costs_of(one, capsys, "bench")
+    assert (said["calls"], said["cost_usd"], said["unanswered"]) == (1, 0.25, 0)
+    assert one.refused().code == INFRASTRUCTURE
+    said = costs_of(one, capsys, "bench")
+    assert (said["calls"], said["cost_usd"], said["unanswered"]) == (1, 0.25, 1)
+    assert said["unanswered_usd"] == pytest.approx(at_worst(one))
+    assert standing(one, Account("bench")).costs.spent_usd == pytest.approx(0.25 + at_worst(one))
+
+
+def test_a_draft_in_doubt_counts_at_its_worst_by_the_question_that_was_archived_before_it_was_sent(
+    bench: Callable[..., Bench], capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = bench(dying, FORM)
+    in_project(one, "experiments", "speeches")
+    assert one.refused().code == INTERRUPTED
+    said = costs_of(one, capsys, "bench")
+    assert (said["calls"], said["in_doubt"], said["cost_usd"]) == (0, 1, None)
+    assert said["in_doubt_usd"] == pytest.approx(at_worst(one))
+    assert standing(one, Account("bench")).costs.spent_usd == pytest.approx(at_worst(one))
+    assert one() == COMPLETE
+    said = costs_of(one, capsys, "bench")
+    assert (said["calls"], said["in_doubt"], said["cost_usd"]) == (1, 1, pytest.approx(0.01))
+
+
+def test_a_draft_in_doubt_whose_question_is_gone_may_have_cost_nobody_knows_what(
+    bench: Callable[..., Bench], capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = bench(dying)
+    in_project(one, "experiments", "speeches")
+    assert one.refused().code == INTERRUPTED
+    (folder,) = one.path.with_name("prose.draft.calls").iterdir()
+    for text in (folder / "llm_archive/messages").iterdir():
+        text.unlink()
+    said = costs_of(one, capsys, "bench")
+    assert (said["in_doubt"], said["in_doubt_usd"]) == (1, None)
+
+
+def test_no_draft_is_looked_for_in_sessions_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = opened(tmp_path)
+    projects, experiment = session.folder.parents[4], session.folder.parents[1]
+    wanted = experiment / f"prose{CALLS}" / "0123456789ab"
+    wanted.mkdir(parents=True)
+    (asked_again_folder(session.folder) / "001_1").mkdir(parents=True)
+    (session.folder / f"prose{CALLS}" / "0123456789ab").mkdir(parents=True)
+    listed: list[str] = []
+    scandir = os.scandir
+
+    def listing(path: Any) -> Any:
+        listed.append(str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", listing)
+    assert draft_folders(projects, "bench") == [wanted]
+    assert str(experiment) in listed
+    assert not [path for path in listed if {"sessions", ASKED_AGAIN} & set(Path(path).parts)]
+
+
 def test_a_researcher_drafts_reads_accepts_and_uses_a_framework(tmp_path: Path) -> None:
     with Study(tmp_path, vendor={"says": (REFUSAL, f"```json\n{FORM}\n```")}, documents=1, runs=1) as study:
         folder = study.projects_dir / "bench/experiments/speeches"
@@ -429,6 +571,9 @@ def test_a_researcher_drafts_reads_accepts_and_uses_a_framework(tmp_path: Path) 
         assert len(study.wire(event="request")) == 2
         draft = folder / "framework.draft.md"
         assert draft.read_text().startswith(PROSE)
+        (paid,) = study.tell("cost", "speeches", "--json")
+        assert (paid["purpose"], paid["calls"]) == ("draft", 2)
+        assert paid["cost_usd"] == pytest.approx(sum(told["costs_usd"]))
         draft.replace(framework)
         refused = study.start("validate", "speeches")
         assert refused.wait() == INVALID

@@ -207,7 +207,7 @@ def test_the_candidates_are_the_model_named_then_its_fallbacks_each_once(tmp_pat
         ("model_timeout: 1\nmodel_timeout: 2", 2, "second time (first: line 1)", "keep one"),
         ("- a", 1, "no settings", "key: value"),
         ("a: [", 1, "YAML cannot be read", ""),
-        ("a: &x 1\nb: *x", None, "alias", "write the value out"),
+        ("a: &x 1\nb: *x", 2, "alias", "write the value out"),
     ],
 )
 def test_a_mistake_is_named_with_its_line_and_cure(

@@ -63,6 +63,17 @@ def test_what_the_author_says_in_public_is_no_secret_unless_the_text_goes_on_aro
     assert passages.mask(QUOTE) == f"{MARK}"
 
 
+def test_public_passages_in_a_row_are_no_quotation_though_a_text_reads_like_their_joint() -> None:
+    text = "They counted 9 beams that need repair. A committee of 40 people walked home."
+    stays = "A committee of 93 people met at noon. The carpenters at the works counted 32 beams that need repair."
+    joint = json.dumps([stays.partition(". ")[2], stays.partition(". ")[0]])
+    assert Passages([text]).found(joint)
+    assert not Passages([text], [stays]).found(joint)
+    begun = json.dumps(["nine beams that need repair.", "A committee of", "them"])
+    assert Passages([text], [stays]).found(begun)
+    assert Passages([text], [stays]).found(json.dumps(text))
+
+
 def test_quotations_in_a_row_stay_a_list_and_keys_stay_keys() -> None:
     text = "It was good evidence. The carpenters counted seven beams that need repair. Then they went home to eat."
     said = json.dumps(

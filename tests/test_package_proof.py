@@ -288,6 +288,16 @@ async def test_an_answer_that_hides_words_goes_whole_and_its_scores_stand(tmp_pa
     assert is_now.extraction.scores == was.extraction.scores
 
 
+async def test_words_that_only_strings_in_a_row_say_go_and_the_list_stays(tmp_path: Path) -> None:
+    def halves(quote: str) -> bytes:
+        part = LEAST // 2 + 4
+        return json.dumps({"said": [quote[:part], quote[part : 2 * part]], "code": 7}).encode()
+
+    left = await left_of(tmp_path, Call(1).error(9), halves)
+    assert left is not None
+    assert json.loads(left) == {"said": [MARK, MARK], "code": 7}
+
+
 async def test_words_that_nothing_can_take_out_refuse_the_copy_by_the_name_of_the_file(tmp_path: Path) -> None:
     def a_word_each(quote: str) -> bytes:
         return json.dumps({"tokens": [{"token": word} for word in words(quote)]}).encode()

@@ -320,6 +320,33 @@ async def test_an_erased_text_is_nowhere_in_its_session_which_is_sealed_anew_and
     assert '"session_redacted"' in told
 
 
+def quoting_all(request: Any) -> str:
+    """Return an answer that quotes, for its dimensions, sentences of its text in every order."""
+    body = request.messages[-1].content.split("BEGIN TEXT\n")[1].partition("\nEND TEXT")[0].replace("\n", " ")
+    quotes = [f"{one.strip()}." for one in body.split(".") if len(one) > 30]
+    pairs = [[one, other] for one in quotes for other in quotes if one != other]
+    return json.dumps({**json.loads(scores(0.4)), "urgency_evidence": quotes, "notes": pairs})
+
+
+async def test_what_a_text_that_stays_says_as_well_is_kept_by_an_erasure_and_withheld_with_all_texts(
+    tmp_path: Path,
+) -> None:
+    session = await session_with(tmp_path, quoting_all, quoting_all)
+    other = session.definition.texts[SECOND]
+    before = {name: session.store.get(name) for name in (Call(2).response, layout.extracted(2))}
+    own = [letters_of(one) for one in sentences(session) if letters_of(one) not in letters_of(other)]
+    assert len(holding(session, other)) > 4
+    await erased(session)
+    again = Session(session.folder)
+    assert not [name for name, said in said_in(again).items() for one in own if len(one) >= LEAST and one in said]
+    assert {name: again.store.get(name) for name in before} == before
+    assert verify(session.folder).intact
+    assert reproduce(export(again, Wanted(tmp_path / "out")).package).agrees
+    bare = export(again, Wanted(tmp_path / "bare", without_texts=True)).package
+    assert verify(bare).intact
+    assert holding(Session(bare / "data/session"), other) == []
+
+
 async def test_an_erasure_that_was_cut_off_is_finished_by_doing_it_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

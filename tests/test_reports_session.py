@@ -356,7 +356,7 @@ async def test_the_costs_hold_paid_failures_cached_and_reasoning_tokens_and_doub
         "In all 0.7500 USD. 1 of these calls failed, and was billed all the same. Not in it: 1 call in doubt, at"
         in costs
     )
-    assert "2 calls cut off before an answer came, which a vendor may bill, at most 0.3352 USD more." in costs
+    assert "2 calls cut off before an answer came, which a vendor may bill, at most 0.3386 USD more." in costs
     assert f"- openai/gpt-4o: {source}" in costs
     doubted = section(study.report(), "Calls in doubt")
     assert re.search(r"\| 004 +\| openai/gpt-4o \| .* \| 0\.\d+ +\| attempt 1;", doubted)

@@ -8,6 +8,8 @@ import signal
 from pathlib import Path
 from typing import Any
 
+from discernus.sessions.layout import Call
+from discernus.sessions.session import Session
 from tests.running import HIDDEN, callers, count, kill_9, ledger, server_pid, wait_until
 from tests.studies import PARTIAL, Study
 
@@ -109,8 +111,10 @@ def test_an_extended_session_pays_for_what_is_new_and_says_where_the_rest_was_pa
         assert len(study.wire(event="request")) == asked + 3
         (second,) = {path.parents[1] for path in first.parent.glob("*/system_state/session.json")} - {first}
         assert json.loads((second / "system_state/session.json").read_text())["extends"].endswith(first.name)
-        reused = [json.loads(path.read_text())["reused_from"] for path in second.glob("llm_archive/metadata_*.json")]
-        assert sorted(filter(None, reused)) == [f"{first.name}/{number:03d}" for number in (1, 2, 3)]
+        records = [Session(second).archive.look_up(Call(number)) for number in range(1, 7)]
+        assert sorted(one[0].reused_from for one in records if one and one[0].reused_from) == [
+            f"{first.name}/{number:03d}" for number in (1, 2, 3)
+        ]
         rows, before = study.rows(second), study.rows(first)
         shared = {(row["document"], row["run"]) for row in before}
         scores = [name for name in rows[0] if name.endswith("_score")]

@@ -29,7 +29,7 @@ from discernus.sessions.integrity.manifests import LINED, Covered, cover, is_cov
 from discernus.sessions.integrity.redaction import Kind, Redacted, Redaction, record_redaction
 from discernus.sessions.integrity.seals import newest_seal, read_seal, status_of
 from discernus.sessions.integrity.signing import fingerprint, read_public_key
-from discernus.sessions.integrity.verification import NotVerifiable, verify
+from discernus.sessions.integrity.verification import NotVerifiable, is_package, verify
 from discernus.sessions.layout import Call
 from discernus.sessions.owners import Owner
 from discernus.sessions.questions import read_question
@@ -51,7 +51,9 @@ def found(folder: Path) -> dict[str, str]:
 
 
 def at_work(tmp_path: Path) -> Session:
-    return answered(tmp_path)
+    session = answered(tmp_path)
+    session.chronolog.flush()  # its thread may still be writing what was just noted
+    return session
 
 
 def closed(tmp_path: Path, signing_key: Path | None = None) -> Session:
@@ -519,6 +521,21 @@ def test_what_is_neither_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(NotVerifiable, match="neither a session nor a package"):
         verify(tmp_path / "empty")
+    (tmp_path / "garbage.zip").write_bytes(b"no package at all")
+    with zipfile.ZipFile(tmp_path / "of_something_else.zip", "w") as archive:
+        archive.writestr("letter.txt", "x")
+    for name in ("garbage.zip", "of_something_else.zip"):
+        with pytest.raises(NotVerifiable, match=f"{name}' holds no package"):
+            verify(tmp_path / name)
+
+
+def test_a_folder_of_several_packages_is_verified_by_none_of_them(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        (tmp_path / "out" / name).mkdir(parents=True)
+        (tmp_path / "out" / name / "bagit.txt").write_text("x")
+    with pytest.raises(NotVerifiable, match=r"holds 2 packages: first, second; name one"):
+        verify(tmp_path / "out")
+    assert is_package(tmp_path / "out")
 
 
 # the command

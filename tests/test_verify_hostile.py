@@ -457,6 +457,18 @@ def test_what_json_can_hold_and_nothing_can_read_is_altered(session: Session, na
     assert name == layout.STATUS or {one.file for one in examine(session.folder).findings} >= {name}
 
 
+@pytest.mark.parametrize("name", [layout.seal(2), layout.signature(2), f"{layout.SEGMENTS}/added.jsonl"])
+def test_a_folder_in_the_place_of_a_file_is_named_and_the_rest_is_looked_at(session: Session, name: str) -> None:
+    (session.folder / name).unlink(missing_ok=True)
+    (session.folder / name).mkdir()
+    (session.folder / layout.RESULTS).write_bytes(b"a,b\n1,2\n")
+    told = verify(session.folder)
+    named = {one.file: one.kind for one in told.findings}
+    assert layout.RESULTS in named
+    assert named.get(name) == {layout.seal(2): "removed", layout.signature(2): "altered"}.get(name)
+    assert told.files > 50
+
+
 # lines
 
 

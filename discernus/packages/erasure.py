@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -91,7 +91,8 @@ def erase(session: Session, document: Document, reason: str, signing_key: Path |
     """Take the document's text and every quotation of it out of the session; a sealed session is sealed anew.
 
     Raises CannotErase while the session is at work, where it was done before, where the session is not what was sealed,
-    or the key cannot sign; CannotWithhold, which changes nothing.
+    or the key cannot sign; CannotWithhold, which changes nothing. CannotErase at the end as well, where what came of it
+    does not verify: the text is gone then, and something else was damaged.
     """
     _check_key(session, signing_key)
     lock = Lock(session.folder / layout.OWNER_LOCK)
@@ -101,7 +102,9 @@ def erase(session: Session, document: Document, reason: str, signing_key: Path |
         if is_erased(session, document):
             raise CannotErase(f"the text of '{document.id}' was erased from {session.name} before")
         begun = _begun(session, document)
-        _refuse_if_altered(session, begun)
+        before = examine(session.folder).findings
+        if session.is_sealed:
+            _refuse_if_altered(session, begun, before)
         if begun is None or not _is_at_hand(session, begun):
             begun = _prepare(session, document, reason)
         _tell(session, document, begun)
@@ -110,6 +113,7 @@ def erase(session: Session, document: Document, reason: str, signing_key: Path |
         shutil.rmtree(begun.prepared.parent)
     finally:
         lock.release()
+    _refuse_unless_intact(session, () if sealed is not None else before)
     redaction = begun.redaction
     return Erased(begun.record, len(redaction.files), redaction.unreadable, redaction.quoted_still, sealed)
 
@@ -123,17 +127,30 @@ def _check_key(session: Session, signing_key: Path | None) -> None:
         raise CannotErase(f"nothing was erased: {unusable}; or unset DISCERNUS_SIGNING_KEY") from unusable
 
 
-def _refuse_if_altered(session: Session, begun: _Begun | None) -> None:
+def _refuse_if_altered(session: Session, begun: _Begun | None, findings: Sequence[Finding]) -> None:
     """Refuse a sealed session that is not what was sealed, but for what this very erasure has changed before."""
-    if not session.is_sealed:
-        return
-    altered = [one for one in examine(session.folder).findings if begun is None or not _is_ours(session, begun, one)]
+    altered = [one for one in findings if begun is None or not _is_ours(session, begun, one)]
     if altered:
-        more = f", and {len(altered) - 1} more" if len(altered) > 1 else ""
         raise CannotErase(
-            f"nothing was erased: {session.name} is not what was sealed ({altered[0].place}: {altered[0].what}{more}); "
+            f"nothing was erased: {session.name} is not what was sealed ({_named(altered)}); "
             "a new seal would vouch for that: `verify` names every file; restore them from a copy, then erase again"
         )
+
+
+def _refuse_unless_intact(session: Session, before: Sequence[Finding]) -> None:
+    """Refuse to call an erasure done that a verification does not accept; what was found ``before`` is none of its."""
+    known = {one.place for one in before}
+    found = [one for one in examine(session.folder).findings if one.place not in known]
+    if found:
+        raise CannotErase(
+            f"the text was taken out of {session.name}, which does not verify now ({_named(found)}); "
+            "`verify` names every file: pass nothing of it on before that is mended"
+        )
+
+
+def _named(findings: Sequence[Finding]) -> str:
+    more = f", and {len(findings) - 1} more" if len(findings) > 1 else ""
+    return f"{findings[0].place}: {findings[0].what}{more}"
 
 
 def _is_ours(session: Session, begun: _Begun, found: Finding) -> bool:

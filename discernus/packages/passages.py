@@ -80,41 +80,32 @@ class _Letters:
 
 
 class Passages:
-    """Finds and masks what repeats a passage of the ``texts``; what stands as well in ``public`` is nobody's secret."""
+    """Finds and masks what repeats a passage of the ``texts``; what stands as well in ``public`` is nobody's secret.
+
+    Nor is a run of public passages: two quotations of a public text in a row are no quotation of another, though the
+    end of one and the beginning of the other may read like it.
+    """
 
     def __init__(self, texts: Iterable[str], public: Iterable[str] = ()) -> None:
-        self._texts = "\n".join(letters_of(text) for text in texts)
-        self._public = "\n".join(letters_of(text) for text in public)
-        self._places: dict[str, list[int]] = {}
-        self._around: dict[
-            str, dict[str, int]
-        ] = {}  # by a window of more places: each passage around it, and one place
-        place = 0
-        for letters in self._texts.split("\n"):
-            for begin in range(place, place + len(letters) - WINDOW + 1, WINDOW):
-                places = self._places.setdefault(self._texts[begin : begin + WINDOW], [])
-                if len(places) < MOST_PLACES:
-                    places.append(begin)
-                else:
-                    self._keep_around(begin)
-            place += len(letters) + 1
+        self._texts = _Index(texts)
+        self._public = _Index(public)
 
     def found(self, text: str) -> list[tuple[int, int]]:
         """Return where the passages stand, as (start, end) in the text, in order; a word is part of one or not."""
         if len(text) < LEAST:  # as most of what stands in JSON and CSV
             return []
         read = _read(text, self._is_key)
-        letters, windows = read.letters, self._places
+        letters = read.letters
         spans: list[tuple[int, int]] = []
         after = 0
-        for place in [at for at in range(len(letters) - WINDOW + 1) if letters[at : at + WINDOW] in windows]:
+        for place in self._texts.windows_in(letters, 0, len(letters)):
             if place < after:
                 continue
-            begin, end = self._longest(letters, place, after)
+            begin, end = self._texts.longest(letters, place, after)
             if end - begin < LEAST:
                 continue
             stretch = read.whole_words(begin, end)
-            if not self._is_public(letters, stretch if stretch[1] - stretch[0] >= LEAST else (begin, end)):
+            if not self._is_public(letters, *(stretch if stretch[1] - stretch[0] >= LEAST else (begin, end))):
                 begin, end = stretch
                 joined = spans.pop()[0] if spans and begin == after else read.start(begin)
                 spans.append((joined, read.end(end)))
@@ -131,25 +122,66 @@ class Passages:
         return "".join((*parts, text[last:]))
 
     def _is_key(self, key: str) -> bool:
-        return len(key) < LEAST or key not in self._texts
+        return len(key) < LEAST or not self._texts.hold(key)
 
-    def _is_public(self, letters: str, stretch: tuple[int, int]) -> bool:
-        return letters[stretch[0] : stretch[1]] in self._public
+    def _is_public(self, letters: str, begin: int, end: int) -> bool:
+        """Return whether every letter of the stretch is part of a public passage, which may begin or end outside it."""
+        if self._public.hold(letters[begin:end]):
+            return True
+        reached, first = begin, max(begin - LEAST, 0)
+        for place in self._public.windows_in(letters, first, end + LEAST):
+            if place + LEAST < reached:  # whatever goes on from here has a later window too
+                continue
+            left, right = self._public.longest(letters, place, max(reached - LEAST, first))
+            if right - left >= LEAST and left <= reached:
+                reached = max(reached, right)
+            if reached >= end:
+                return True
+        return False
 
-    def _keep_around(self, begin: int) -> None:
-        around = self._around.setdefault(self._texts[begin : begin + WINDOW], {})
-        for place in range(max(begin + WINDOW - LEAST, 0), begin + 1):
-            around.setdefault(self._texts[place : place + LEAST], place)
 
-    def _longest(self, letters: str, window: int, after: int) -> tuple[int, int]:
+class _Index:
+    """The letters of some texts, and where in them stands every window that is kept."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._letters = "\n".join(letters_of(text) for text in texts)
+        self._places: dict[str, list[int]] = {}
+        self._around: dict[
+            str, dict[str, int]
+        ] = {}  # by a window of more places: each passage around it, and one place
+        place = 0
+        for letters in self._letters.split("\n"):
+            for begin in range(place, place + len(letters) - WINDOW + 1, WINDOW):
+                places = self._places.setdefault(self._letters[begin : begin + WINDOW], [])
+                if len(places) < MOST_PLACES:
+                    places.append(begin)
+                else:
+                    self._keep_around(begin)
+            place += len(letters) + 1
+
+    def hold(self, letters: str) -> bool:
+        """Return whether these letters stand in one of the texts."""
+        return letters in self._letters
+
+    def windows_in(self, letters: str, begin: int, end: int) -> Iterator[int]:
+        """Yield where a window that is kept stands in that stretch of some letters."""
+        windows, last = self._places, min(end, len(letters)) - WINDOW
+        return (at for at in range(begin, last + 1) if letters[at : at + WINDOW] in windows)
+
+    def longest(self, letters: str, window: int, after: int) -> tuple[int, int]:
         """Return the longest stretch around a window that is one in the texts too, from ``after`` on."""
         begin = end = window
         for place, there in self._alike_places(letters, window, after):
-            left = place - _alike_before(letters, place, self._texts, there, after)
-            right = place + _alike(letters, place, self._texts, there)
+            left = place - _alike_before(letters, place, self._letters, there, after)
+            right = place + _alike(letters, place, self._letters, there)
             if right - left > end - begin:
                 begin, end = left, right
         return begin, end
+
+    def _keep_around(self, begin: int) -> None:
+        around = self._around.setdefault(self._letters[begin : begin + WINDOW], {})
+        for place in range(max(begin + WINDOW - LEAST, 0), begin + 1):
+            around.setdefault(self._letters[place : place + LEAST], place)
 
     def _alike_places(self, letters: str, window: int, after: int) -> Iterator[tuple[int, int]]:
         """Yield places at a window or before it, each with one in the texts from which on they are alike."""

@@ -229,12 +229,27 @@ def _less(copy: _Copy, name: str, data: bytes) -> bytes | None:
 
     What has to be there stays as it is: the check at the end names it.
     """
+    if name.rpartition(".")[2] in ("json", "jsonl"):
+        left = _joints(copy, name, data)
+        if left is not None:
+            return left
     if name.rpartition(".")[2] not in ("json", "jsonl", "csv", "gz", "png"):
         lines = data.decode("utf-8", "replace").split("\n")
         left = "\n".join(MARK if copy.proof.holds_said(line) else line for line in lines).encode()
         if not copy.proof.holds(left):
             return left
     return None if name.startswith(_EXPENDABLE) and not name.endswith(".csv") else data
+
+
+def _joints(copy: _Copy, name: str, data: bytes) -> bytes | None:
+    """Return JSON with a mark for what only strings in a row say of the texts; None where they say it still."""
+    left = copy.passages.mask(data.decode(), seams=True)
+    try:
+        for one in filter(None, left.split("\n")) if name.endswith("l") else (left,):
+            json.loads(one)
+    except ValueError:
+        return None
+    return None if copy.proof.holds(left.encode()) else left.encode()
 
 
 def _masked(copy: _Copy, name: str, data: bytes) -> bytes:
@@ -277,7 +292,7 @@ def _answer(copy: _Copy, name: str, data: bytes) -> bytes:
     hides = copy.proof.holds(masked.encode())
     if masked == text and not hides:
         return data
-    if hides or (concerned and not reads_the_same(copy.session, name, text, masked)):
+    if hides or not reads_the_same(copy.session, name, text, masked):
         masked = f"{MARK}\n"
         if not reads_the_same(copy.session, name, text, masked):
             copy.unreadable.append(call)

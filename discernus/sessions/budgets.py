@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from discernus.experiments.freezing import MANIFEST
 from discernus.llm.models_file import ModelsFile
-from discernus.sessions.costs import Costs, add_up, onlooker, repeat_costs, session_costs, sessions_of
+from discernus.sessions.costs import Costs, add_up, draft_costs, onlooker, repeat_costs, session_costs, sessions_of
 from discernus.sessions.opening import HIDDEN
 from discernus.sessions.owners import Lock
 from discernus.sessions.session import Session
@@ -154,6 +154,7 @@ def standings(projects_dir: Path, account: Account, models: ModelsFile) -> list[
     calls = {name: session_costs(session, models, living) for name, session in sessions.items()}
     for session in sessions.values():
         calls |= repeat_costs(session, models, living)
+    calls |= draft_costs(projects_dir, account.project, models, living)
     named = {account.project, *(name.rpartition("/")[0] for name in sessions), *sessions, *budgets.sessions_usd}
     named |= {f"{account.project}/{experiment}" for experiment in budgets.experiments_usd}
     covered = [Account(*name.split("/")) for name in sorted(named) if account.covers(name)]

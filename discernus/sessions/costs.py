@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from math import fsum
@@ -19,13 +19,14 @@ from pydantic import ValidationError
 
 from discernus.experiments.freezing import SnapshotDamaged
 from discernus.experiments.problems import InvalidDefinition
-from discernus.llm.calls import ModelRequest, Usage
+from discernus.llm.calls import Message, ModelRequest, Usage
 from discernus.llm.catalogue import facts_of, prompt_tokens, worst_case_usd
 from discernus.llm.models_file import ModelsFile, read_models_file
 from discernus.llm.requests import analysis_request, extraction_request, interpretation_request
 from discernus.sessions import layout
 from discernus.sessions.archive import Archive, ArchiveDamaged, ArchivedCall, Intent
-from discernus.sessions.conversations import ASKED_AGAIN, asked_again_folder
+from discernus.sessions.conversations import ASKED_AGAIN, asked_again_folder, read_conversation
+from discernus.sessions.drafts import ACCOUNT, draft_folders, place_of
 from discernus.sessions.layout import Call
 from discernus.sessions.opening import HIDDEN, sessions_in
 from discernus.sessions.owners import Onlooker
@@ -53,7 +54,9 @@ class CallCost:
     *in_doubt*, its process died before anything was archived. ``worst_usd`` is what one of the latter two may have
     cost, ``ended_at`` when the answer was there. Unknown is None.
 
-    Session and experiment go by their full names, ``MVA/experiment_3/session_…``.
+    Session and experiment go by their full names, ``MVA/experiment_3/session_…``. What drafted a framework has the
+    purpose *draft*; in place of the session it names its account, ``MVA/experiment_3/framework_draft``, and where the
+    framework lies in no experiment, its project is named as the experiment.
     """
 
     session: str
@@ -72,6 +75,23 @@ class CallCost:
     def day(self) -> date:
         """Return the day on which it was sent, in UTC."""
         return self.at.astimezone(UTC).date()
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """Calls in one store, and what their records leave open.
+
+    ``since`` stands for the time of a call that is not known any more, ``request`` puts a call together as it was
+    asked, to tell what it may have cost; ``purpose`` is None where the calls' names tell it.
+    """
+
+    store: Store
+    session: str
+    experiment: str
+    project: str
+    since: datetime
+    request: Callable[[Call, str], ModelRequest | None]
+    purpose: str | None = None
 
 
 @dataclass(frozen=True)
@@ -141,7 +161,8 @@ def add_up(calls: Iterable[CallCost], group: tuple[str, ...] = ()) -> Costs:
 def spent_by_session(projects_dir: Path, project: str) -> dict[str, float]:
     """Return what each session of a project has spent in USD, by workflow id; see ``Costs.spent_usd``.
 
-    What was asked again of a session has names of its own below that one's: ``repeat_costs``.
+    What was asked again of a session has names of its own below that one's: ``repeat_costs``; so have drafts of
+    frameworks, below the experiment's or the project's: ``draft_costs``.
     """
     models, living = models_of(projects_dir), onlooker(projects_dir)
     spent: dict[str, float] = {}
@@ -149,7 +170,8 @@ def spent_by_session(projects_dir: Path, project: str) -> dict[str, float]:
         spent[session.name] = add_up(session_costs(session, models, living)).spent_usd
         repeats = repeat_costs(session, models, living)
         spent |= {name: add_up(calls).spent_usd for name, calls in repeats.items()}
-    return spent
+    drafts = draft_costs(projects_dir, project, models, living)
+    return spent | {name: add_up(calls).spent_usd for name, calls in drafts.items()}
 
 
 def spent_usd(projects_dir: Path, session: Session) -> float:
@@ -175,7 +197,7 @@ def onlooker(projects_dir: Path) -> Onlooker:
 
 def session_costs(session: Session, models: ModelsFile, living: Onlooker) -> list[CallCost]:
     """Return every call of a session that was, or may have been, paid for; calls in flight are not among them yet."""
-    return _costs_in(session, session.store, models, living)
+    return _costs_in(_of_session(session), models, living)
 
 
 def repeat_costs(session: Session, models: ModelsFile, living: Onlooker) -> dict[str, list[CallCost]]:
@@ -184,45 +206,85 @@ def repeat_costs(session: Session, models: ModelsFile, living: Onlooker) -> dict
     folder = asked_again_folder(session.folder)
     repeats = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
     costs = {f"{session.name}/{ASKED_AGAIN}/{one.name}": LocalStore(one) for one in repeats}
-    return {name: _costs_in(session, store, models, living) for name, store in costs.items()}
+    return {name: _costs_in(_of_session(session, store), models, living) for name, store in costs.items()}
 
 
-def _costs_in(session: Session, store: Store, models: ModelsFile, living: Onlooker) -> list[CallCost]:
-    """Return the calls in a store, the session's own or that of one asked again, that were or may have been paid."""
+def draft_costs(projects_dir: Path, project: str, models: ModelsFile, living: Onlooker) -> dict[str, list[CallCost]]:
+    """Return what drafts of frameworks in a project cost, by the name of their account,
+    ``<project>/<experiment>/framework_draft``, or ``<project>/framework_draft`` of frameworks in no experiment; calls
+    in flight are not among them yet. None of it is part of a session."""
+    costs: dict[str, list[CallCost]] = defaultdict(list)
+    for folder in draft_folders(projects_dir, project):
+        origin = _of_draft(projects_dir, folder)
+        costs[origin.session] += _costs_in(origin, models, living)
+    return dict(costs)
+
+
+def _of_session(session: Session, store: Store | None = None) -> _Origin:
+    """Return where the calls of a session lie, or in a store beside it, what was asked again of it."""
+    project, experiment, _ = session.name.split("/")
+    return _Origin(
+        store=session.store if store is None else store,
+        session=session.name,
+        experiment=f"{project}/{experiment}",
+        project=project,
+        since=session.facts.created_at,
+        request=lambda call, model: _request(session, call, model),
+    )
+
+
+def _of_draft(projects_dir: Path, folder: Path) -> _Origin:
+    project, experiment = place_of(projects_dir, folder.parent) or (folder.parent.name, None)
+    place = project if experiment is None else f"{project}/{experiment}"
+    store = LocalStore(folder)
+    return _Origin(
+        store=store,
+        session=f"{place}/{ACCOUNT}",
+        experiment=place,
+        project=project,
+        since=datetime.fromtimestamp(folder.stat().st_mtime, UTC),
+        request=lambda call, model: _archived_request(store, call, model),
+        purpose="draft",
+    )
+
+
+def _costs_in(origin: _Origin, models: ModelsFile, living: Onlooker) -> list[CallCost]:
+    """Return the calls in a store that were or may have been paid."""
+    store = origin.store
     intents = _intents(store)  # before the archive: what is answered meanwhile is then found there
-    found = _paid_in(session, store)
+    found = _paid_in(origin)
     doubted = [
         intent
         for intent in intents
         if (intent.call, intent.attempt) not in found
         and not store.exists(Call.named(intent.call).error(intent.attempt))
     ]
-    known = (_at_its_worst(session, name, cost, models) for (name, _), cost in found.items())
-    return [*known, *(_doubted(session, one, models) for one in doubted if not in_flight(one, living))]
+    known = (_at_its_worst(origin, name, cost, models) for (name, _), cost in found.items())
+    return [*known, *(_doubted(origin, one, models) for one in doubted if not in_flight(one, living))]
 
 
 def paid_calls(session: Session) -> dict[tuple[str, int], CallCost]:
     """Return every call that the session's archive holds a bill of, or could: by its name and attempt."""
-    return _paid_in(session, session.store)
+    return _paid_in(_of_session(session))
 
 
 def recorded_cost(session: Session, name: str) -> dict[tuple[str, int], CallCost]:
     """Return what one file of the archive says of a call's cost, by the call's name and attempt; {} if nothing."""
-    return _recorded(session, session.store, name)
+    return _recorded(_of_session(session), name)
 
 
-def _paid_in(session: Session, store: Store) -> dict[tuple[str, int], CallCost]:
+def _paid_in(origin: _Origin) -> dict[tuple[str, int], CallCost]:
     found: dict[tuple[str, int], CallCost] = {}
-    for name in store.names(layout.ARCHIVE):
-        found |= _recorded(session, store, name)
+    for name in origin.store.names(layout.ARCHIVE):
+        found |= _recorded(origin, name)
     return found
 
 
-def _recorded(session: Session, store: Store, name: str) -> dict[tuple[str, int], CallCost]:
+def _recorded(origin: _Origin, name: str) -> dict[tuple[str, int], CallCost]:
     record = _RECORD.fullmatch(name)
     if record is None:
         return {}
-    return _failed(session, store, record) if record["kind"] == "error" else _answered(session, store, record)
+    return _failed(origin, record) if record["kind"] == "error" else _answered(origin, record)
 
 
 def is_cut_off(error: Mapping[str, Any]) -> bool:
@@ -237,10 +299,10 @@ def _at_worst(calls: Iterable[CallCost], fate: Fate) -> tuple[int, float | None]
     return len(found), fsum(known) if known or not found else None
 
 
-def _worst_usd_of(session: Session, call: str, model: str, models: ModelsFile) -> float | None:
+def _worst_usd_of(origin: _Origin, call: str, model: str, models: ModelsFile) -> float | None:
     """Return what a call may have cost at worst, its prompt built anew; None where that cannot be known."""
     try:
-        request = _request(session, Call.named(call), model)
+        request = origin.request(Call.named(call), model)
     except (SnapshotDamaged, InvalidDefinition, ArchiveDamaged, LookupError, ValueError):
         return None
     if request is None:
@@ -254,33 +316,33 @@ def _known_sum(counts: Iterable[int | None]) -> int | None:
     return sum(known) if known else None
 
 
-def _answered(session: Session, store: Store, named: re.Match[str]) -> dict[tuple[str, int], CallCost]:
+def _answered(origin: _Origin, named: re.Match[str]) -> dict[tuple[str, int], CallCost]:
     try:
-        record = ArchivedCall.model_validate_json(store.get(f"{layout.ARCHIVE}/{named.string}"))
+        record = ArchivedCall.model_validate_json(origin.store.get(f"{layout.ARCHIVE}/{named.string}"))
     except ValidationError:  # it was paid for all the same, and nobody can say how much
-        return _unreadable(session, store, named, "answered")
+        return _unreadable(origin, named, "answered")
     if record.reused_from is not None or record.recovered_from is not None:
         return {}  # paid for by the session that it was taken over from, or by one of an older layout, long ago
-    at = record.started_at or record.archived_at or session.facts.created_at
-    cost = _cost(session, record.model_requested, record.call, at, "answered")
+    at = record.started_at or record.archived_at or origin.since
+    cost = _cost(origin, record.model_requested, record.call, at, "answered")
     known = replace(cost, usage=record.usage, cost_usd=record.cost_usd, ended_at=record.archived_at)
     return {(record.call, record.attempt): known}
 
 
-def _failed(session: Session, store: Store, named: re.Match[str]) -> dict[tuple[str, int], CallCost]:
+def _failed(origin: _Origin, named: re.Match[str]) -> dict[tuple[str, int], CallCost]:
     """Return a failed call if it was billed, or may have been: a refusal to serve it is not."""
     try:
-        error = json.loads(store.get(f"{layout.ARCHIVE}/{named.string}"))
+        error = json.loads(origin.store.get(f"{layout.ARCHIVE}/{named.string}"))
         billed = _is_billed(error)
         if not billed and not is_cut_off(error):
             return {}
         at = datetime.fromisoformat(error.get("started_at") or error["sent_at"])
-        cost = _cost(session, error["model"], error["call"], at, "failed" if billed else "unanswered")
+        cost = _cost(origin, error["model"], error["call"], at, "failed" if billed else "unanswered")
         usage = Usage.model_validate(error.get("usage") or {})
         known = replace(cost, usage=usage, cost_usd=error.get("cost_usd"))
         return {(error["call"], error["attempt"]): known}
     except _NOBODY_KNOWS:
-        return _unreadable(session, store, named, "unanswered")
+        return _unreadable(origin, named, "unanswered")
 
 
 def _is_billed(error: Mapping[str, Any]) -> bool:
@@ -289,33 +351,32 @@ def _is_billed(error: Mapping[str, Any]) -> bool:
     return error.get("cost_usd") is not None or error.get("usage") is not None or answered
 
 
-def _unreadable(session: Session, store: Store, named: re.Match[str], fate: Fate) -> dict[tuple[str, int], CallCost]:
+def _unreadable(origin: _Origin, named: re.Match[str], fate: Fate) -> dict[tuple[str, int], CallCost]:
     """Return a call of which only the name is left, and the request if there is one."""
     call = named["call"]
-    at = session.facts.created_at
-    return {(call, int(named["attempt"] or 0)): _cost(session, _model_asked(store, call), call, at, fate)}
+    cost = _cost(origin, _model_asked(origin.store, call), call, origin.since, fate)
+    return {(call, int(named["attempt"] or 0)): cost}
 
 
-def _doubted(session: Session, intent: Intent, models: ModelsFile) -> CallCost:
-    cost = _cost(session, intent.model, intent.call, intent.sent_at, "in_doubt")
-    return _at_its_worst(session, intent.call, cost, models)
+def _doubted(origin: _Origin, intent: Intent, models: ModelsFile) -> CallCost:
+    cost = _cost(origin, intent.model, intent.call, intent.sent_at, "in_doubt")
+    return _at_its_worst(origin, intent.call, cost, models)
 
 
-def _at_its_worst(session: Session, call: str, cost: CallCost, models: ModelsFile) -> CallCost:
+def _at_its_worst(origin: _Origin, call: str, cost: CallCost, models: ModelsFile) -> CallCost:
     """Return the call with what it may have cost, if it may have been billed unseen."""
     if cost.fate not in ("in_doubt", "unanswered"):
         return cost
-    return replace(cost, worst_usd=_worst_usd_of(session, call, cost.model, models))
+    return replace(cost, worst_usd=_worst_usd_of(origin, call, cost.model, models))
 
 
-def _cost(session: Session, model: str, call: str, at: datetime, fate: Fate) -> CallCost:
-    project, experiment, _ = session.name.split("/")
+def _cost(origin: _Origin, model: str, call: str, at: datetime, fate: Fate) -> CallCost:
     return CallCost(
-        session=session.name,
-        experiment=f"{project}/{experiment}",
-        project=project,
+        session=origin.session,
+        experiment=origin.experiment,
+        project=origin.project,
         model=model,
-        purpose=Call.named(call).purpose,
+        purpose=origin.purpose or Call.named(call).purpose,
         at=at,
         fate=fate,
     )
@@ -337,6 +398,15 @@ def _model_asked(store: Store, call: str) -> str:
         return str(read_question(store, Call.named(call).request)["model"])
     except _NOBODY_KNOWS:
         return UNKNOWN
+
+
+def _archived_request(store: Store, call: Call, model: str) -> ModelRequest | None:
+    """Return a call's request as it lies in the archive; None where a text of it is not what was sent."""
+    asked = read_conversation(Archive(store), call, answered=False)
+    if any(turn.state != "as sent" for turn in asked.messages):
+        return None
+    messages = tuple(Message.model_validate({"role": turn.role, "content": turn.text}) for turn in asked.messages)
+    return ModelRequest(model=model, messages=messages, parameters=asked.parameters or {})
 
 
 def _request(session: Session, call: Call, model: str) -> ModelRequest | None:

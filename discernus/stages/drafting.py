@@ -2,13 +2,14 @@
 
 The calls lie beside the framework, in ``<name>.draft.calls/<key of the first question>/``, with the files that a
 session has: intent, request, metadata, answer and chronolog. Whoever asks the same again finds the answers there, and
-pays nothing for them.
+pays nothing for them. What they cost, ``discernus.sessions.costs`` counts.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from hashlib import sha256
 from pathlib import Path
 
 from discernus.experiments.framework import Framework
@@ -22,11 +23,12 @@ from discernus.sessions import layout
 from discernus.sessions.archive import Archive, ArchivedCall
 from discernus.sessions.calls import Calls, Obtained
 from discernus.sessions.chronologs.chronolog import chronolog_of, gather
+from discernus.sessions.drafts import CALLS
 from discernus.sessions.layout import Call
+from discernus.sessions.questions import question_of
 from discernus.sessions.store import LocalStore
 
 MOST_ASKS = 3
-CALLS = ".draft.calls"
 KEY_LENGTH = 12  # hexadecimal digits of the first question's key, in its folder's name
 
 
@@ -89,11 +91,21 @@ class Drafting:
 
         Raises CallFailed (archived as an error), UnderWay, NoRoom, ArchiveDamaged or OSError.
         """
+        self._keep_question(_call(ask), request)
         try:
             return await calls.obtain(self._archive, self._name, _call(ask), _key(request, ask), request)
         finally:
             self._chronolog.flush()
             gather(self.folder)
+
+    def _keep_question(self, call: Call, request: ModelRequest) -> None:
+        """Archive a question before it is sent: should no answer come, it tells what the call may have cost."""
+        for message in request.messages:
+            content = message.content.encode()
+            self._store.put_if_absent(layout.message(sha256(content).hexdigest()), content)
+        question, parts = question_of(request, None)
+        self._archive.shared.write(parts)
+        self._store.put_if_absent(call.request, question, with_next=True)
 
     def proposal(self, ask: int, obtained: Obtained, name: str) -> Proposal:
         """Return what an answer proposes; ``name`` is the draft's file in messages."""

@@ -18,6 +18,7 @@ from discernus.llm.models_file import ModelsFile
 from discernus.llm.requests import analysis_request
 
 MOST_NAMED = 5  # documents in one line
+MOST_TELLING = 20  # texts that tell whose they are, a line for each
 
 
 @dataclass(frozen=True)
@@ -72,11 +73,13 @@ def unfit(definition: Definition, models_file: ModelsFile) -> list[str]:
                 f"the prompt of variant '{variant}' never names {', '.join(names)}: ask for it in the framework's "
                 "output contract, or take it out of the dimensions"
             )
-    for model in definition.experiment.models:
-        long = [one for one in _longest(definition, models_file, model) if _share(one) > 1]
-        if long and not _relieved(definition, models_file, model, long):
+    limits = _limits(definition, models_file)
+    sizes = _sizes(definition) if limits else []
+    for model, limit in limits.items():
+        long = [one for one in sizes if one.tokens > limit]
+        if long and not _relieved(definition, models_file, model, long[0]):
             found.append(
-                f"{model} takes prompts of {long[0].limit_tokens:,} tokens, and these are longer: {_sizes(long)}; "
+                f"{model} takes prompts of {limit:,} tokens, and these are longer: {_named(long)}; "
                 "name a model with a larger context, or split the texts into documents of their own: nothing is ever "
                 "cut off"
             )
@@ -86,54 +89,69 @@ def unfit(definition: Definition, models_file: ModelsFile) -> list[str]:
 def doubts(definition: Definition, models_file: ModelsFile) -> list[str]:
     """Return what to look at before prompts are sent: nearly too long ones, and words that tell whose a text is."""
     found = []
-    for model in definition.experiment.models:
-        long = [one for one in _longest(definition, models_file, model) if _share(one) * VENDORS_MAY_COUNT > 1]
+    limits = _limits(definition, models_file)
+    sizes = _sizes(definition) if limits else []
+    for model, limit in limits.items():
+        long = [one for one in sizes if one.tokens * VENDORS_MAY_COUNT > limit]
         if not long:
             continue
-        if _share(long[0]) > 1:
-            found.append(f"too long for {model}, so that its fallbacks are asked: {_sizes(long)}")
+        if long[0].tokens > limit:
+            found.append(f"too long for {model}, so that its fallbacks are asked: {_named(long)}")
         else:
-            limit = f"{long[0].limit_tokens:,}"
-            found.append(f"may be too long for {model}, as it counts, which takes {limit} tokens: {_sizes(long)}")
+            found.append(f"may be too long for {model}, as it counts, which takes {limit:,} tokens: {_named(long)}")
     if definition.experiment.blind:
-        found += _telling(definition)
+        telling = list(_telling(definition))
+        found += telling[:MOST_TELLING]
+        if more := telling[MOST_TELLING:]:
+            found.append(f"the experiment is blind, and {len(more):,} more of its texts tell whose they are")
     return found
 
 
-def _longest(definition: Definition, models_file: ModelsFile, model: str) -> list[Prompt]:
-    """Return each document's longest prompt over the variants, the longest first; none where no limit is known."""
-    if model.startswith(OFFLINE_PREFIX) or facts_of(model, models_file.rules(model)).max_input_tokens is None:
-        return []
-    prompts = [
-        max(
-            (
-                prompt_of(definition, models_file, document, variant, model)
-                for variant in definition.experiment.variants
-            ),
-            key=lambda prompt: prompt.tokens,
-        )
+@dataclass(frozen=True)
+class _Size:
+    """The tokens of a document's longest prompt over the variants; they are the same for every model."""
+
+    document: str
+    tokens: int
+
+
+def _limits(definition: Definition, models_file: ModelsFile) -> dict[str, int]:
+    """Return the longest prompt that each model takes, in tokens; models of which that is not known are left out."""
+    known = {
+        model: facts_of(model, models_file.rules(model)).max_input_tokens
+        for model in definition.experiment.models
+        if not model.startswith(OFFLINE_PREFIX)
+    }
+    return {model: limit for model, limit in known.items() if limit is not None}
+
+
+def _sizes(definition: Definition) -> list[_Size]:
+    """Return the size of each document that is still there, the longest first."""
+    sizes = [
+        _Size(document, max(_tokens(definition, document, variant) for variant in definition.experiment.variants))
         for document in texts_at_hand(definition)
     ]
-    return sorted(prompts, key=lambda prompt: -prompt.tokens)
+    return sorted(sizes, key=lambda size: -size.tokens)
 
 
-def _share(prompt: Prompt) -> float:
-    return prompt.tokens / prompt.limit_tokens if prompt.limit_tokens else 0.0
+def _tokens(definition: Definition, document: str, variant: str) -> int:
+    analysis = Analysis(number=1, document=document, model=definition.experiment.models[0], variant=variant, run=1)
+    return prompt_tokens(analysis_request(definition, analysis, ask=0, correction=None, timeout_s=0))
 
 
-def _relieved(definition: Definition, models_file: ModelsFile, model: str, long: Sequence[Prompt]) -> bool:
-    """Return whether some fallback takes the longest of these prompts."""
+def _relieved(definition: Definition, models_file: ModelsFile, model: str, longest: _Size) -> bool:
+    """Return whether some fallback takes the longest of a model's prompts."""
     limits = (
         facts_of(other, models_file.rules(other)).max_input_tokens
         for other in definition.experiment.fallback_models.get(model, ())
     )
-    return any(limit is None or limit >= long[0].tokens for limit in limits)
+    return any(limit is None or limit >= longest.tokens for limit in limits)
 
 
-def _sizes(prompts: Sequence[Prompt]) -> str:
-    shown = [f"{one.document} (about {one.tokens:,})" for one in prompts[:MOST_NAMED]]
-    more = len(prompts) - len(shown)
-    return ", ".join([*shown, *([f"and {more} more"] if more else [])])
+def _named(sizes: Sequence[_Size]) -> str:
+    shown = [f"{one.document} (about {one.tokens:,})" for one in sizes[:MOST_NAMED]]
+    more = len(sizes) - len(shown)
+    return ", ".join([*shown, *([f"and {more:,} more"] if more else [])])
 
 
 def _telling(definition: Definition) -> Iterator[str]:

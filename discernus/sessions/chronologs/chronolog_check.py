@@ -29,7 +29,7 @@ def check(folder: Path, gathered: Lines[GatheredEvent] | None = None) -> list[Fl
     """
     whole = Chain(layout.CHRONOLOG, read_gathered(folder) if gathered is None else gathered)
     told = as_gathered(whole.followed)
-    paths = {path.stem: path for path in sorted((folder / layout.SEGMENTS).glob("*.jsonl"))}
+    paths = {path.stem: path for path in sorted((folder / layout.SEGMENTS).glob("*.jsonl")) if path.is_file()}
     sound = {segment for segment, path in paths.items() if segment in told and path.read_bytes() == told[segment]}
     known = frozenset(line.event.segment_sha256 for line in whole.followed)
     parts = {
@@ -42,7 +42,7 @@ def check(folder: Path, gathered: Lines[GatheredEvent] | None = None) -> list[Fl
     flaws += broken or _passed_over(whole, parts)
     for part in parts.values():
         flaws += part.flaws(agreed.get(part.name, ()))
-    flaws += [*_cut_off(whole, parts, sound), *_torn(folder, whole, parts, sound)]
+    flaws += [*_cut_off(whole, parts, sound), *_copies(whole, parts), *_torn(folder, whole, parts, sound)]
     certain = {flaw.place for flaw in flaws if flaw.kind != "inconsistent"}
     kept = (flaw for flaw in flaws if flaw.kind != "inconsistent" or flaw.place not in certain)
     return list({(flaw.kind, flaw.place): flaw for flaw in kept}.values())
@@ -131,6 +131,16 @@ def _cut_off(whole: Whole, parts: Parts, sound: Set[str]) -> Iterator[Flaw]:
         if line.event.segment_sequence > have:
             what = f"{whole.place(line.number)} was gathered from it; {line.event.segment_sequence - have} are missing"
             yield Flaw("removed", f"{name}:{have + 1}", what)
+
+
+def _copies(whole: Whole, parts: Parts) -> Iterator[Flaw]:
+    """Yield the segments nothing was gathered of that begin with a line of another: no two processes write the same."""
+    told = {line.event.segment_sha256: whole.place(line.number) for line in whole.followed}
+    gathered = {line.event.segment for line in whole.followed}
+    for segment, part in parts.items():
+        first = part.followed[0] if part.followed else None
+        if first is not None and segment not in gathered and first.sha256 in told:
+            yield Flaw("added", part.place(first.number), f"{told[first.sha256]} was gathered from another segment's")
 
 
 def _passed_over(whole: Whole, parts: Parts) -> Iterator[Flaw]:

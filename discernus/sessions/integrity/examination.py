@@ -154,7 +154,8 @@ class _Examination:
         self.hashed: Mapping[str, Hashed] = hash_files(folder, names_in(folder))
         store = LocalStore(folder)
         self.too_large = [name for name, one in self.hashed.items() if name.endswith(WHOLE) and one.bytes > MOST_BYTES]
-        self.seals = [read_seal(store, version) for version in versions_sealed(store) if not self.too_large]
+        versions = [version for version in versions_sealed(store) if not self.too_large]
+        self.seals = [read_seal(store, version) for version in versions if layout.seal(version) in self.hashed]
 
     @cached_property
     def newest(self) -> SealFile | None:
@@ -219,15 +220,15 @@ class _Examination:
         return found
 
     @cached_property
-    def _replaced(self) -> dict[tuple[str, str], str | None]:
-        """What redactions put in the place of a file with a hash; those that nothing vouches for do not count."""
-        return {
-            (one.name, one.sha256): one.replaced_by
-            for declared in self.declared
-            if self._counts(declared)
-            for one in declared.redaction.files
-            if not one.name.startswith(UNREDACTABLE)
-        }
+    def _replaced(self) -> dict[tuple[str, str], set[str | None]]:
+        """What redactions put in the place of a file with a hash, and of kept copies of it; those that nothing vouches
+        for do not count."""
+        found: dict[tuple[str, str], set[str | None]] = {}
+        for declared in filter(self._counts, self.declared):
+            for one in declared.redaction.files:
+                if not one.name.startswith(UNREDACTABLE):
+                    found.setdefault((one.name, one.sha256), set()).add(one.replaced_by)
+        return found
 
     def _counts(self, declared: Declared) -> bool:
         """Return whether something vouches for the record: a seal, or an event until there is one; in a package it is
@@ -242,12 +243,10 @@ class _Examination:
 
     def accepts(self, name: str, before: str, now: str | None) -> bool:
         """Return whether redactions account for a file's having another hash, or being gone."""
-        digest: str | None = before
+        reached: set[str | None] = {before}
         for _ in range(len(self.declared)):
-            if digest is None or (name, digest) not in self._replaced:
-                return False
-            digest = self._replaced[name, digest]
-            if digest == now:
+            reached = {new for old in reached if old is not None for new in self._replaced.get((name, old), ())}
+            if now in reached:
                 return True
         return False
 

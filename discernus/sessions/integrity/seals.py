@@ -156,6 +156,8 @@ def signed(folder: Path, file: SealFile, demanded: Ed25519PublicKey | None) -> S
             return Signed(None, (finding("removed", name, f"it is gone; the seal was signed by {wanted}"),))
         missing = finding("unsigned", file.name, "no signature lies beside it, and one is asked for")
         return Signed(None, (missing,) if demanded is not None else ())
+    except IsADirectoryError:
+        return Signed(None, (finding("altered", name, "a folder stands in its place", by=[file.name]),))
     except SignatureDamaged as damaged:
         return Signed(None, (finding("altered", name, str(damaged)),))
     return _judged(file, name, signature, demanded)

@@ -35,9 +35,16 @@ def verify(path: Path, *, public_key: Ed25519PublicKey | None = None) -> Verific
     try:
         return _verify(path, public_key)
     except OSError as error:
-        unread = Path(error.filename).name if isinstance(error.filename, str) else path.name
+        unread = _place(path, error.filename)
         what = f"it cannot be read: {error.strerror or error}"
         return Verification(path.name, "under_way", None, None, None, 0, (Finding("torn", unread, what, ""),))
+
+
+def _place(path: Path, filename: object) -> str:
+    """Return what a finding names of a file that cannot be read: where it lies below the path."""
+    unread = Path(filename) if isinstance(filename, str) else path
+    below = next((top for top in (path, path.resolve()) if unread != top and unread.is_relative_to(top)), None)
+    return unread.relative_to(below).as_posix() if below is not None else unread.name
 
 
 def _verify(path: Path, public_key: Ed25519PublicKey | None) -> Verification:
@@ -69,7 +76,7 @@ def _project_findings(session: Path) -> Iterator[Finding]:
 
 def is_package(path: Path) -> bool:
     """Return whether an exported package is there: a bag, a folder that holds one, or a .zip."""
-    return _is_zip(path) or _package_in(path) is not None
+    return _is_zip(path) or bool(_packages_in(path))
 
 
 def _is_zip(path: Path) -> bool:
@@ -89,7 +96,9 @@ def _verify_zip(path: Path, public_key: Ed25519PublicKey | None) -> Verification
         except UnsafeZip as unsafe:
             raise NotVerifiable(str(unsafe)) from unsafe
         except (zipfile.BadZipFile, NotImplementedError):
-            package, cut_off = None, []
+            package, cut_off = None, [path.name] if _begins_as_zip(path) else []
+        if package is None and not cut_off:
+            raise NotVerifiable(f"'{path}' holds no package, or is no .zip at all; name an exported package")
         if package is None:
             what = "it holds no package, or cannot be unpacked any more"
             return _nothing(path.name, Finding("torn", path.name, what, ""))
@@ -99,6 +108,12 @@ def _verify_zip(path: Path, public_key: Ed25519PublicKey | None) -> Verification
             finding("altered", name.removeprefix(above), "it does not unpack to what was packed") for name in cut_off
         ]
         return replace(found, findings=(*bad, *_unnamed(bad, found.findings)))
+
+
+def _begins_as_zip(path: Path) -> bool:
+    """Return whether the file was a .zip, of which a download that broke off has left no end."""
+    with path.open("rb") as file:
+        return file.read(4) == b"PK\x03\x04"
 
 
 def _unpack(packed: zipfile.ZipFile, name: str, folder: Path) -> bool:
@@ -111,7 +126,18 @@ def _unpack(packed: zipfile.ZipFile, name: str, folder: Path) -> bool:
 
 
 def _package_in(folder: Path) -> Path | None:
-    return next((one for one in (folder, *sorted(folder.iterdir())) if is_bag(one)), None) if folder.is_dir() else None
+    """Return the package that the folder is, or holds; None without any. Raise NotVerifiable where it holds several."""
+    packages = _packages_in(folder)
+    if len(packages) > 1:
+        names = ", ".join(one.name for one in packages)
+        raise NotVerifiable(f"'{folder}' holds {len(packages)} packages: {names}; name one of them")
+    return packages[0] if packages else None
+
+
+def _packages_in(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return [folder] if is_bag(folder) else [one for one in sorted(folder.iterdir()) if is_bag(one)]
 
 
 def _verify_package(folder: Path, public_key: Ed25519PublicKey | None) -> Verification:
