@@ -105,7 +105,7 @@ def test_validate_says_everything_that_is_wrong_at_once(projects: Path, tmp_path
         "bad/experiment.md:4: 'runs_per_model' is 0 → ",
         "bad/corpus: the folder holds no text → ",
     ):
-        assert problem in told.stdout
+        assert problem in " ".join(told.stdout.split())
     machine = json.loads(command(projects, "validate", str(bad), "--json").stdout)
     assert machine["valid"] is False
     assert len(machine["problems"]) >= 4
